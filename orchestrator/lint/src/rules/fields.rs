@@ -1,0 +1,389 @@
+//! Fields that a type does not have, and values of another type: of fleets by Rayfleet's CRD and KubeRay's fields, of LeaderWorkerSets by
+//! theirs, and of pod templates, Services and PodDisruptionBudgets by Kubernetes' own types.
+
+use k8s_openapi::api::core::v1::{PodTemplateSpec, Service};
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
+    JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
+};
+use rayfleet_api::names;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::shape::below;
+use crate::finding::Findings;
+use crate::read::Object;
+use crate::rule::Rule;
+use crate::workload::{LWS_GROUP, LWS_KIND};
+
+/// Fields of a RayClusterSpec of KubeRay 1.7, and whether 1.2.1 has them (`apis/ray/v1/raycluster_types.go`).
+const RAY_CLUSTER: [(&str, bool); 14] = [
+    ("autoscalerOptions", true),
+    ("enableInTreeAutoscaling", true),
+    ("headGroupSpec", true),
+    ("headServiceAnnotations", true),
+    ("rayVersion", true),
+    ("suspend", true),
+    ("workerGroupSpecs", true),
+    ("authOptions", false),
+    ("gcsFaultToleranceOptions", false),
+    ("historyServerOptions", false),
+    ("managedBy", false),
+    ("networkPolicy", false),
+    ("tlsOptions", false),
+    ("upgradeStrategy", false),
+];
+/// The same of its head.
+const HEAD: [(&str, bool); 8] = [
+    ("enableIngress", true),
+    ("headService", true),
+    ("rayStartParams", true),
+    ("serviceType", true),
+    ("template", true),
+    ("ingressOptions", false),
+    ("labels", false),
+    ("resources", false),
+];
+/// The same of a worker group.
+const WORKERS: [(&str, bool); 13] = [
+    ("groupName", true),
+    ("maxReplicas", true),
+    ("minReplicas", true),
+    ("numOfHosts", true),
+    ("rayStartParams", true),
+    ("replicas", true),
+    ("scaleStrategy", true),
+    ("template", true),
+    ("idleTimeoutSeconds", false),
+    ("labels", false),
+    ("priority", false),
+    ("resources", false),
+    ("suspend", false),
+];
+/// Objects of a LeaderWorkerSet of LWS 0.10 and their fields (`api/leaderworkerset/v1/leaderworkerset_types.go`).
+const LWS: [(&str, &[&str]); 5] = [
+    ("spec", &["leaderWorkerTemplate", "networkConfig", "replicas", "rolloutStrategy", "startupPolicy"]),
+    (
+        "spec.leaderWorkerTemplate",
+        &[
+            "leaderTemplate",
+            "persistentVolumeClaimRetentionPolicy",
+            "restartPolicy",
+            "size",
+            "subGroupPolicy",
+            "volumeClaimTemplates",
+            "workerTemplate",
+        ],
+    ),
+    ("spec.leaderWorkerTemplate.subGroupPolicy", &["subGroupPolicyType", "subGroupSize"]),
+    ("spec.rolloutStrategy", &["rollingUpdateConfiguration", "type"]),
+    ("spec.rolloutStrategy.rollingUpdateConfiguration", &["maxSurge", "maxUnavailable", "partition"]),
+];
+
+pub(super) fn check(object: &Object, findings: &mut Findings) {
+    if object.is(names::GROUP, names::KIND) {
+        fleet(object, findings);
+    } else if object.is(LWS_GROUP, LWS_KIND) {
+        for (path, known) in LWS {
+            unknown(object, path, at(&object.value, path), known, findings);
+        }
+        for name in ["leaderTemplate", "workerTemplate"] {
+            let field = format!("spec.leaderWorkerTemplate.{name}");
+            typed::<PodTemplateSpec>(
+                object,
+                &field,
+                &object.value["spec"]["leaderWorkerTemplate"][name],
+                findings,
+            );
+        }
+    } else if object.is("", "Service") {
+        typed::<Service>(object, "", &object.value, findings);
+    } else if object.is("policy", "PodDisruptionBudget") {
+        typed::<PodDisruptionBudget>(object, "", &object.value, findings);
+    }
+}
+
+fn at<'v>(value: &'v Value, path: &str) -> &'v Value {
+    path.split('.').fold(value, |value, field| &value[field])
+}
+
+fn dropped(object: &Object, field: &str, known: &str, findings: &mut Findings) {
+    let cure = if known.is_empty() {
+        "correct its name or its place, or take it out".to_owned()
+    } else {
+        format!("correct its name or its place, or take it out; there are: {known}")
+    };
+    findings.push(Rule::DroppedField, (object, field), format!("{field}: there is no such field"), cure);
+}
+
+fn unknown(object: &Object, path: &str, value: &Value, known: &[&str], findings: &mut Findings) {
+    for field in value.as_object().into_iter().flat_map(|fields| fields.keys()) {
+        if !known.contains(&field.as_str()) {
+            dropped(object, &below(path, field), &known.join(", "), findings);
+        }
+    }
+}
+
+fn fleet(object: &Object, findings: &mut Findings) {
+    let crd = rayfleet_api::crd();
+    for version in crd.spec.versions.iter().filter(|version| version.name == names::VERSION) {
+        let schema = version.schema.as_ref().and_then(|schema| schema.open_api_v3_schema.as_ref());
+        let spec = schema.and_then(|schema| schema.properties.as_ref()?.get("spec"));
+        if let Some(spec) = spec {
+            by_schema(object, "spec", &object.value["spec"], spec, findings);
+        }
+    }
+    let top: &[&str] = &["apiVersion", "kind", "metadata", "spec", "status"];
+    unknown(object, "", &object.value, top, findings);
+    let template = &object.value["spec"]["template"]["spec"];
+    let path = "spec.template.spec";
+    let mine = ["model", "drain", "failurePolicy"].iter().any(|field| !object.value["spec"][field].is_null());
+    ray_fields(object, path, template, &RAY_CLUSTER, mine, findings);
+    let head = format!("{path}.headGroupSpec");
+    ray_fields(object, &head, &template["headGroupSpec"], &HEAD, mine, findings);
+    pod_template(object, &head, &template["headGroupSpec"], findings);
+    for (index, group) in template["workerGroupSpecs"].as_array().into_iter().flatten().enumerate() {
+        let workers = format!("{path}.workerGroupSpecs[{index}]");
+        ray_fields(object, &workers, group, &WORKERS, mine, findings);
+        pod_template(object, &workers, group, findings);
+    }
+}
+
+fn pod_template(object: &Object, group: &str, value: &Value, findings: &mut Findings) {
+    typed::<PodTemplateSpec>(object, &format!("{group}.template"), &value["template"], findings);
+}
+
+/// `mine`: the fleet has fields that only Rayfleet's CRD has, so that AIBrix's is out of question.
+fn ray_fields(
+    object: &Object,
+    path: &str,
+    value: &Value,
+    known: &[(&str, bool)],
+    mine: bool,
+    findings: &mut Findings,
+) {
+    let names: Vec<&str> = known.iter().map(|(name, _)| *name).collect();
+    unknown(object, path, value, &names, findings);
+    for (name, _) in known.iter().filter(|(name, old)| !mine && !old && !value[name].is_null()) {
+        let what = format!("{path}.{name}: AIBrix's CRD drops it, which is made from KubeRay 1.2.1");
+        let cure = "apply it to a cluster with Rayfleet's CRD and a KubeRay that has it";
+        findings.push(Rule::NewerField, (object, &below(path, name)), what, cure);
+    }
+}
+
+/// Holds a value to a structural schema: names and types of fields, as the API server prunes and checks them.
+fn by_schema(object: &Object, path: &str, value: &Value, schema: &JSONSchemaProps, findings: &mut Findings) {
+    if value.is_null() {
+        return;
+    }
+    let int_or_text = schema.x_kubernetes_int_or_string == Some(true);
+    let fits = match schema.type_.as_deref() {
+        Some("object") => value.is_object(),
+        Some("array") => value.is_array(),
+        Some("string") => value.is_string(),
+        Some("boolean") => value.is_boolean(),
+        Some("integer") => {
+            value.is_i64() || value.is_u64() || value.as_f64().is_some_and(|n| n.fract() == 0.0)
+        }
+        Some("number") => value.is_number(),
+        _ => !int_or_text || value.is_string() || value.is_number(),
+    };
+    if !fits {
+        let wanted = schema.type_.as_deref().unwrap_or("number or text");
+        wrong(object, path, &format!("must be of type {wanted}"), value, findings);
+        return;
+    }
+    let range = |bound: Option<f64>, beyond: fn(f64, f64) -> bool| {
+        bound.filter(|bound| value.as_f64().is_some_and(|number| beyond(number, *bound)))
+    };
+    let least =
+        range(schema.minimum, |number, bound| number < bound).map(|bound| format!("at least {bound}"));
+    let most = range(schema.maximum, |number, bound| number > bound).map(|bound| format!("at most {bound}"));
+    if let Some(bound) = least.or(most) {
+        let what = format!("{path}: must be {bound}, is {value}");
+        findings.push(Rule::InvalidFleet, (object, path), what, "correct the value");
+    }
+    for name in schema.required.iter().flatten().filter(|name| value.is_object() && value[name].is_null()) {
+        let field = below(path, name);
+        findings.push(
+            Rule::InvalidFleet,
+            (object, &field),
+            format!("{field} is required"),
+            format!("write {name}"),
+        );
+    }
+    let open = schema.x_kubernetes_preserve_unknown_fields == Some(true);
+    let further = match &schema.additional_properties {
+        Some(JSONSchemaPropsOrBool::Schema(schema)) => Some(schema.as_ref()),
+        _ => None,
+    };
+    for (name, value) in value.as_object().into_iter().flatten() {
+        let field = below(path, name);
+        let of_name = schema.properties.as_ref().and_then(|properties| properties.get(name));
+        if let Some(schema) = of_name.or(further) {
+            by_schema(object, &field, value, schema, findings);
+        } else if !open && schema.additional_properties.is_none() {
+            let names: Vec<&str> =
+                schema.properties.iter().flatten().map(|(name, _)| name.as_str()).collect();
+            dropped(object, &field, &names.join(", "), findings);
+        }
+    }
+    if let (Some(JSONSchemaPropsOrArray::Schema(items)), Some(list)) = (&schema.items, value.as_array()) {
+        for (index, item) in list.iter().enumerate() {
+            by_schema(object, &format!("{path}[{index}]"), item, items, findings);
+        }
+    }
+}
+
+fn wrong(object: &Object, path: &str, problem: &str, value: &Value, findings: &mut Findings) {
+    let text = value.is_number() || value.is_boolean();
+    let cure =
+        if text && problem.contains("string") { "put the value in quotes" } else { "correct the value" };
+    findings.push(Rule::WrongType, (object, path), format!("{path}: {problem}, is `{value}`"), cure);
+}
+
+/// Most fields and entries of a value in which a wrong one is looked for.
+const MOST_SEARCHED: usize = 3_000;
+
+/// Holds a value to a type of Kubernetes: what is not there any more once it was read and written is a field that the type does not have.
+fn typed<T: DeserializeOwned + Serialize>(
+    object: &Object,
+    path: &str,
+    value: &Value,
+    findings: &mut Findings,
+) {
+    if value.is_null() {
+        return;
+    }
+    let given = with_quantities(value.clone(), false);
+    match serde_json::from_value::<T>(given.clone()).and_then(|read| serde_json::to_value(&read)) {
+        Ok(kept) => lost(object, path, &given, &kept, findings),
+        Err(error) => {
+            let (field, culprit) = culprit::<T>(path, &given);
+            wrong(object, &field, &format!("cannot be read: {error}"), &culprit, findings);
+        }
+    }
+}
+
+/// Numbers where quantities are, as texts: Kubernetes reads both.
+fn with_quantities(value: Value, quantity: bool) -> Value {
+    const QUANTITIES: [&str; 6] = ["divisor", "limits", "overhead", "requests", "sizeLimit", "storage"];
+    match value {
+        Value::Number(number) if quantity => Value::String(number.to_string()),
+        Value::Array(items) => items.into_iter().map(|item| with_quantities(item, false)).collect(),
+        Value::Object(fields) => {
+            let field = |(name, value): (String, Value)| {
+                let inner = QUANTITIES.contains(&name.as_str()) || (quantity && !value.is_object());
+                let value = with_quantities(value, inner);
+                (name, value)
+            };
+            Value::Object(fields.into_iter().map(field).collect())
+        }
+        other => other,
+    }
+}
+
+fn lost(object: &Object, path: &str, given: &Value, kept: &Value, findings: &mut Findings) {
+    match (given, kept) {
+        (Value::Object(given), Value::Object(kept)) => {
+            for (name, value) in given {
+                let field = below(path, name);
+                match kept.get(name) {
+                    Some(kept) => lost(object, &field, value, kept, findings),
+                    None if is_empty(value) => {}
+                    None => dropped(object, &field, "", findings),
+                }
+            }
+        }
+        (Value::Array(given), Value::Array(kept)) => {
+            for (index, (given, kept)) in given.iter().zip(kept).enumerate() {
+                lost(object, &format!("{path}[{index}]"), given, kept, findings);
+            }
+        }
+        _ => {}
+    }
+}
+
+fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Array(items) => items.is_empty(),
+        Value::Object(fields) => fields.is_empty(),
+        _ => false,
+    }
+}
+
+fn count(value: &Value) -> usize {
+    match value {
+        Value::Array(items) => items.iter().map(count).fold(1, usize::saturating_add),
+        Value::Object(fields) => fields.values().map(count).fold(1, usize::saturating_add),
+        _ => 1,
+    }
+}
+
+/// The innermost field without which a value could be read.
+fn culprit<T: DeserializeOwned>(path: &str, value: &Value) -> (String, Value) {
+    let (mut path, mut value, mut around) = (path.to_owned(), value.clone(), Vec::<Step>::new());
+    if count(&value) > MOST_SEARCHED {
+        return (path, Value::Null);
+    }
+    loop {
+        let readable = |step: &Step| {
+            let whole = around.iter().rev().fold(step.without(), |inner, step| step.with(inner));
+            serde_json::from_value::<T>(whole).is_ok()
+        };
+        let Some(step) = steps(&value).into_iter().find(readable) else { return (path, value) };
+        path = match &step.at {
+            At::Field(name) => below(&path, name),
+            At::Item(index) => format!("{path}[{index}]"),
+        };
+        value = step.inner();
+        around.push(step);
+    }
+}
+
+enum At {
+    Field(String),
+    Item(usize),
+}
+
+/// A value, and which part of it is looked at.
+struct Step {
+    of: Value,
+    at: At,
+}
+
+fn steps(value: &Value) -> Vec<Step> {
+    let step = |at| Step { of: value.clone(), at };
+    match value {
+        Value::Array(items) => (0..items.len()).map(|index| step(At::Item(index))).collect(),
+        Value::Object(fields) => fields.keys().map(|name| step(At::Field(name.clone()))).collect(),
+        _ => Vec::new(),
+    }
+}
+
+impl Step {
+    fn with(&self, inner: Value) -> Value {
+        let mut of = self.of.clone();
+        match &self.at {
+            At::Field(name) => of[name] = inner,
+            At::Item(index) => of[index] = inner,
+        }
+        of
+    }
+
+    fn inner(&self) -> Value {
+        match &self.at {
+            At::Field(name) => self.of[name].clone(),
+            At::Item(index) => self.of[index].clone(),
+        }
+    }
+
+    fn without(&self) -> Value {
+        match &self.at {
+            At::Field(_) => self.with(Value::Null),
+            At::Item(_) => self.with(Value::Object(serde_json::Map::new())),
+        }
+    }
+}

@@ -110,6 +110,12 @@ impl Findings {
         });
     }
 
+    /// Takes over all of another.
+    pub(crate) fn append(&mut self, other: Self) {
+        let room = MOST.saturating_sub(self.0.len());
+        self.0.extend(other.0.into_iter().take(room));
+    }
+
     /// Whether something was found at a field of an object already.
     pub(crate) fn is_at(&self, object: &Object, field: &str) -> bool {
         let place = object.place(field);

@@ -6,6 +6,7 @@
 
 pub mod finding;
 mod launch;
+pub mod migrate;
 pub mod place;
 pub mod read;
 pub mod rule;
@@ -17,6 +18,7 @@ mod vllm;
 mod workload;
 
 pub use finding::{Finding, Severity, exit_code};
+pub use migrate::{Migrated, migrate};
 pub use place::Place;
 pub use read::{LARGEST, Unreadable};
 pub use rule::Rule;

@@ -87,7 +87,7 @@ fn probe(workload: &Workload<'_>, head: &Role<'_>, findings: &mut Findings) {
     if ["startupProbe", "readinessProbe", "livenessProbe"].into_iter().any(has) {
         return;
     }
-    let what = "the engine's container has no probe: its pod counts as ready while the engine loads, and nothing sees one that hangs";
+    let what = "no probe asks the engine: its pod counts as ready while the engine loads, and nothing sees one that hangs";
     let cure = "add a startupProbe and a readinessProbe on /health of the engine's port; with spec.model Rayfleet does both itself";
     findings.push(Rule::NoEngineProbe, (workload.object, &head.container_field()), what, cure);
 }

@@ -62,7 +62,8 @@ fn hook(workload: &Workload<'_>, field: &str, container: &Value, findings: &mut 
 }
 
 fn image(workload: &Workload<'_>, field: &str, container: &Value, findings: &mut Findings) {
-    let Some(image) = container["image"].as_str().filter(|image| !image.contains(['@', '$', '{'])) else {
+    let Some(image) = container["image"].as_str().filter(|image| !image.contains(['@', '$', '{', '<']))
+    else {
         return;
     };
     let last = image.rsplit('/').next().unwrap_or_default();

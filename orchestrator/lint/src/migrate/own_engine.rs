@@ -1,0 +1,85 @@
+//! A fleet whose template goes on to start its engine, mended where it would not come up: Ray in the background, the engine as the
+//! container's process.
+
+use rayfleet_api::names;
+use serde_json::{Value, json};
+
+use super::{Log, take_out};
+use crate::launch::{self, Launch, SCRIPT, START};
+use crate::shell;
+use crate::vllm::Engine;
+use crate::workload::{Role, Workload};
+
+const OVERWRITE: &str = "ray.io/overwrite-container-cmd";
+
+/// The fleet with what KubeRay needs of its commands.
+pub(super) fn repaired(workload: &Workload<'_>, mut fleet: Value, log: &mut Log<'_>) -> Value {
+    let cluster = "/spec/template/spec";
+    for (index, role) in workload.roles.iter().enumerate() {
+        let group = match index.checked_sub(1) {
+            None => format!("{cluster}/headGroupSpec"),
+            Some(worker) => format!("{cluster}/workerGroupSpecs/{worker}"),
+        };
+        let Some(group) = fleet.pointer_mut(&group) else { continue };
+        let Some(launch) = launch::of(role.container()) else { continue };
+        if let Some(script) = script(&launch, role, workload) {
+            let field = format!("{}.{}", role.container_field(), launch.field);
+            set(&mut group["template"]["spec"]["containers"][0], &launch.field, script);
+            log.changed(
+                &field,
+                "Ray is started as KubeRay needs it, and the engine as the container's process",
+                "read the command",
+            );
+            if role.head {
+                take_out(group, &["rayStartParams", "block"]);
+                if group["rayStartParams"].is_null() {
+                    group["rayStartParams"] = json!({});
+                }
+            }
+        }
+    }
+    if workload.lws {
+        fleet["spec"]["template"]["metadata"]["annotations"][OVERWRITE] = json!("true");
+        if let Some((_, Engine::Vllm(vllm))) = &workload.engine {
+            let port = vllm.port.unwrap_or(8000).to_string();
+            let head = &mut fleet["spec"]["template"]["spec"]["headGroupSpec"]["template"];
+            head["metadata"]["labels"][names::LABEL_MODEL_PORT] = json!(port);
+        }
+    }
+    fleet
+}
+
+/// The script of a container, if it has to change.
+fn script(launch: &Launch, role: &Role<'_>, workload: &Workload<'_>) -> Option<String> {
+    let mut script = launch.script.clone()?;
+    let engine = launch.engine().map(|(number, _)| number).filter(|_| role.head);
+    let start = launch.ray_start()?;
+    let command = launch.commands.get(start)?;
+    let by_script = command.names(SCRIPT);
+    let blocks =
+        engine.is_some_and(|engine| start < engine) && !shell::in_background(&launch.commands, start);
+    if !(by_script || (blocks && command.names(START))) {
+        return None;
+    }
+    // From the end on, so that the ranges before stay right.
+    if let Some(engine) = engine.and_then(|engine| launch.commands.get(engine)) {
+        let first = engine.words.first().map(|word| word.text.as_str()).unwrap_or_default();
+        let alone = engine.whole.end >= script.trim_end().len() && engine.end == shell::End::Sequence;
+        if alone && first != "exec" && !first.contains('=') {
+            script.insert_str(engine.range.start, "exec ");
+        }
+    }
+    // Workers have nothing behind it.
+    let background = if role.head && workload.engine.is_some() { " & " } else { "" };
+    script.replace_range(command.whole.clone(), &format!("eval \"${START}\"{background}"));
+    Some(script)
+}
+
+/// Sets an entry of a container's command or arguments, by its field.
+fn set(container: &mut Value, field: &str, text: String) {
+    let entry = field.strip_suffix(']').and_then(|field| field.split_once('['));
+    let entry = entry.and_then(|(list, index)| container[list].get_mut(index.parse::<usize>().ok()?));
+    if let Some(entry) = entry {
+        *entry = Value::String(text);
+    }
+}

@@ -93,7 +93,7 @@ rules! {
         "Packages that are installed when a container starts."
         "Every start depends on a registry, takes longer, and may bring other versions than the other pods have. Ray refuses nodes of \
          another version of Ray or Python."
-        "Ray, python/ray/_private/utils.py: check_version_info";
+        "Ray, python/ray/_private/node.py: Node.check_version_info";
     FloatingImage = "floating-image" Warning
         "An image by `latest` or without a tag."
         "A pod that is made again may run another version than the rest of its group, and the revision does not tell which one runs."
@@ -116,6 +116,10 @@ rules! {
         "Rayfleet and AIBrix's gateway ask the port of the label model.aibrix.ai/port of the head's pod, or 8000. Nobody answers there, \
          so no group gets ready."
         "docs/from-aibrix.md; vLLM documentation, vllm serve: --port";
+    PortOfRay = "port-of-ray" Error
+        "An engine on a port that Ray takes on the head."
+        "One of the two cannot listen: KubeRay gives Ray's metrics port 8080 unless the parameters say otherwise."
+        "KubeRay 1.7, ray-operator/controllers/ray/common/pod.go: setMissingRayStartParams; Ray documentation, Configuring Ray: ports";
     NoPortLabel = "no-port-label" Note
         "A head without the label `model.aibrix.ai/port`."
         "The engine is asked on port 8000 then. AIBrix's gateway reads the label of the head's pod, not of the fleet."

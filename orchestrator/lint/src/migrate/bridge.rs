@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Log, Options, model, take_out};
+use super::{Log, Options, model, own_engine, take_out};
 use crate::launch::{self, Launch, START};
 use crate::shell::Command;
 use crate::vllm::Engine;
@@ -68,6 +68,7 @@ pub(super) fn bridged(
     if !problems.is_empty() {
         return Err(problems);
     }
+    own_engine::free_port(workload, &mut fleet, log);
     let spec = &mut fleet["spec"];
     spec["model"] = model;
     take_out(spec, &["template", "metadata", "annotations", OVERWRITE]);
@@ -169,21 +170,24 @@ fn step(command: &Command, engine: bool, field: &str, group: &mut Value, log: &m
             log.dropped(
                 field,
                 "the engine's output goes to the log of its Ray job alone",
-                "read it by kubectl rayfleet logs, or the Ray dashboard",
+                "read it in the Ray dashboard",
+            );
+        }
+        return;
+    }
+    if command.names(START) {
+        if words.iter().any(|word| word.contains("--") && word.contains(START)) {
+            let what = format!("what `{line}` adds to Ray's start is gone");
+            log.dropped(
+                field,
+                &what,
+                "write it into rayStartParams if it is needed; KubeRay gives the pod's address by itself",
             );
         }
         return;
     }
     if launch::starts_ray(command) {
-        if !command.names(START) && !command.names(launch::SCRIPT) {
-            parameters(&words, field, group, log);
-        } else if words.iter().any(|word| word.contains("--") && word.contains(START)) {
-            log.dropped(
-                field,
-                &format!("what `{line}` adds to Ray's start is gone"),
-                "write it into rayStartParams if it is needed; KubeRay gives the pod's address by itself",
-            );
-        }
+        parameters(&words, field, group, log);
         return;
     }
     let idle = words.first().is_none_or(|first| IDLE.contains(first));
@@ -196,15 +200,17 @@ fn step(command: &Command, engine: bool, field: &str, group: &mut Value, log: &m
     }
 }
 
-/// The arguments of a `ray start` as KubeRay's parameters.
+/// The arguments of a `ray start`, or of vLLM's script, which passes them on, as KubeRay's parameters.
 fn parameters(words: &[&str], field: &str, group: &mut Value, log: &mut Log<'_>) {
-    let mut words = words.iter().skip_while(|word| **word != "start").skip(1).peekable();
+    // Behind `ray start`, or behind what vLLM's script is called as.
+    let begins = |word: &&&str| !["start", "leader", "worker"].contains(*word);
+    let mut words = words.iter().skip_while(begins).skip(1).peekable();
     while let Some(word) = words.next() {
         let (option, inline) =
             word.split_once('=').map_or((*word, None), |(option, value)| (option, Some(value)));
         let name = option.trim_start_matches('-');
         let value = inline.or_else(|| words.next_if(|next| !next.starts_with('-')).copied());
-        if KUBERAYS.contains(&name) {
+        if KUBERAYS.contains(&name) || name.starts_with("ray_") {
             continue;
         }
         match value {

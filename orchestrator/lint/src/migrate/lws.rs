@@ -91,14 +91,6 @@ fn pod_template(template: &Value, field: &str, (key, value): (&str, &str), log: 
     }
     metadata["labels"][key] = json!(value);
     prune(&mut metadata);
-    if template.to_string().contains("$(LWS_") {
-        let what = "variables such as $(LWS_LEADER_ADDRESS) are not set in a fleet";
-        log.check(
-            &format!("{field}.spec"),
-            what,
-            "take them out where they still are: Ray's nodes find each other by KubeRay",
-        );
-    }
     if template.is_object() {
         template["metadata"] = metadata;
     }

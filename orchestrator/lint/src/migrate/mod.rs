@@ -91,6 +91,8 @@ pub fn migrate(manifest: &[u8], options: Options) -> Result<Migrated, Unreadable
             objects.push(new.clone());
         } else if object.is("", "Service") {
             objects.extend(service::migrated(object, &workloads, &fleets, &mut findings));
+        } else if object.is("autoscaling", "HorizontalPodAutoscaler") {
+            objects.push(service::autoscaler(object, &workloads, &fleets, &mut findings));
         } else {
             objects.push(New { value: object.value.clone(), changes: Vec::new() });
         }
@@ -120,28 +122,42 @@ fn workload_to_fleet(workload: &Workload<'_>, options: Options, log: &mut Log<'_
         return given.clone();
     }
     let fleet = if workload.lws { lws::fleet(workload, log) } else { given.clone() };
-    let before = valid(&fleet).err().unwrap_or_default();
-    let mut quiet = Findings::default();
-    let mut tried = Log { object: log.object, findings: &mut quiet, changes: Vec::new() };
-    let problems = match bridge::bridged(workload, &fleet, options, &mut tried) {
-        Ok(bridged) => {
-            let after = valid(&bridged).err().unwrap_or_default();
-            let new: Vec<String> =
-                after.iter().filter(|it| !before.contains(it)).map(ToString::to_string).collect();
-            if new.is_empty() {
-                log.changes.append(&mut tried.changes);
-                log.findings.append(quiet);
-                return bridged;
+    let fleet = match typed(workload, &fleet, options, log) {
+        Ok(bridged) => bridged,
+        Err(problems) => {
+            let cure = "change the command and migrate again, or write spec.model by hand";
+            for problem in problems {
+                log.add(Rule::NotTranslated, &workload.launch_field(), &problem, cure);
             }
-            new
+            own_engine::repaired(workload, fleet, log)
         }
-        Err(problems) => problems,
     };
-    let cure = "change the command and migrate again, or write spec.model by hand";
-    for problem in problems {
-        log.add(Rule::NotTranslated, &workload.launch_field(), &problem, cure);
+    if workload.lws && fleet.to_string().contains("$(LWS_") {
+        let what = "variables such as $(LWS_LEADER_ADDRESS) are not set in a fleet";
+        log.check("spec.leaderWorkerTemplate", what, "take them out: Ray's nodes find each other by KubeRay");
     }
-    own_engine::repaired(workload, fleet, log)
+    fleet
+}
+
+/// The fleet with a model block, as long as that brings no problem which the fleet did not have.
+fn typed(
+    workload: &Workload<'_>,
+    fleet: &Value,
+    options: Options,
+    log: &mut Log<'_>,
+) -> Result<Value, Vec<String>> {
+    let before = valid(fleet).err().unwrap_or_default();
+    let mut findings = Findings::default();
+    let mut tried = Log { object: log.object, findings: &mut findings, changes: Vec::new() };
+    let bridged = bridge::bridged(workload, fleet, options, &mut tried)?;
+    let after = valid(&bridged).err().unwrap_or_default();
+    let new: Vec<String> = after.iter().filter(|it| !before.contains(it)).map(ToString::to_string).collect();
+    if !new.is_empty() {
+        return Err(new);
+    }
+    log.changes.append(&mut tried.changes);
+    log.findings.append(findings);
+    Ok(bridged)
 }
 
 impl Migrated {

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::{Log, take_out};
 use crate::launch::{self, Launch, SCRIPT, START};
+use crate::rules::taken_by_ray;
 use crate::shell;
 use crate::vllm::Engine;
 use crate::workload::{Role, Workload};
@@ -14,6 +15,7 @@ const OVERWRITE: &str = "ray.io/overwrite-container-cmd";
 
 /// The fleet with what KubeRay needs of its commands.
 pub(super) fn repaired(workload: &Workload<'_>, mut fleet: Value, log: &mut Log<'_>) -> Value {
+    free_port(workload, &mut fleet, log);
     let cluster = "/spec/template/spec";
     for (index, role) in workload.roles.iter().enumerate() {
         let group = match index.checked_sub(1) {
@@ -49,6 +51,28 @@ pub(super) fn repaired(workload: &Workload<'_>, mut fleet: Value, log: &mut Log<
     fleet
 }
 
+/// Port for Ray's metrics where the engine has the usual one.
+const METRICS: &str = "8090";
+
+/// Gives Ray's metrics another port, where the engine has theirs: a LeaderWorkerSet's Ray takes any, KubeRay's 8080.
+pub(super) fn free_port(workload: &Workload<'_>, fleet: &mut Value, log: &mut Log<'_>) {
+    let Some((_, Engine::Vllm(vllm))) = &workload.engine else { return };
+    let port = vllm.port.unwrap_or(8000);
+    let parameter = "metrics-export-port";
+    let of_metrics = taken_by_ray(fleet, port).is_some_and(|who| who.contains(parameter));
+    let head = &mut fleet["spec"]["template"]["spec"]["headGroupSpec"];
+    // Given by hand, it is somebody's wish.
+    if of_metrics && head["rayStartParams"][parameter].is_null() && head.is_object() {
+        head["rayStartParams"][parameter] = json!(METRICS);
+        let what = format!("Ray's metrics of the head go to port {METRICS}, since the engine has {port}");
+        log.changed(
+            &workload.launch_field(),
+            &what,
+            "tell it whoever reads them, or give the engine another port",
+        );
+    }
+}
+
 /// The script of a container, if it has to change.
 fn script(launch: &Launch, role: &Role<'_>, workload: &Workload<'_>) -> Option<String> {
     let mut script = launch.script.clone()?;
@@ -70,7 +94,12 @@ fn script(launch: &Launch, role: &Role<'_>, workload: &Workload<'_>) -> Option<S
         }
     }
     // Workers have nothing behind it.
-    let background = if role.head && workload.engine.is_some() { " & " } else { "" };
+    let more = script.get(command.whole.end..).is_some_and(|rest| !rest.starts_with(char::is_whitespace));
+    let background = match role.head && workload.engine.is_some() {
+        true if more => " & ",
+        true => " &",
+        false => "",
+    };
     script.replace_range(command.whole.clone(), &format!("eval \"${START}\"{background}"));
     Some(script)
 }

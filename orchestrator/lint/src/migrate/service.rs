@@ -1,4 +1,5 @@
-//! The Services beside fleets: they select heads alone, and those of a set select the heads of the fleet that it became.
+//! What stands beside fleets: Services select heads alone, those of a set the heads of the fleet that it became, and autoscalers of a set
+//! scale that fleet.
 
 use rayfleet_api::names;
 use serde_json::json;
@@ -7,7 +8,7 @@ use super::{Log, New, lws};
 use crate::finding::Findings;
 use crate::read::Object;
 use crate::rules::selects;
-use crate::workload::Workload;
+use crate::workload::{LWS_KIND, Workload};
 
 /// The Service after the migration; `None` where Rayfleet makes it.
 pub(super) fn migrated(
@@ -50,4 +51,33 @@ pub(super) fn migrated(
     }
     let changes = log.changes;
     Some(New { value, changes })
+}
+
+/// A HorizontalPodAutoscaler after the migration.
+pub(super) fn autoscaler(
+    object: &Object,
+    workloads: &[Workload<'_>],
+    fleets: &[New],
+    findings: &mut Findings,
+) -> New {
+    let mut log = Log { object, findings, changes: Vec::new() };
+    let mut value = object.value.clone();
+    let target = &object.value["spec"]["scaleTargetRef"];
+    let scaled = workloads.iter().zip(fleets).find(|(workload, fleet)| {
+        let is_it = workload.lws && target["kind"] == LWS_KIND && target["name"] == workload.object.name();
+        is_it && workload.object.namespace() == object.namespace() && fleet.value["kind"] == names::KIND
+    });
+    if let Some((_, fleet)) = scaled {
+        let of = |field: &str| fleet.value[field].clone();
+        let name = &fleet.value["metadata"]["name"];
+        value["spec"]["scaleTargetRef"] =
+            json!({"apiVersion": of("apiVersion"), "kind": of("kind"), "name": name});
+        log.changed(
+            "spec.scaleTargetRef",
+            "it scales the fleet",
+            "see that its metrics are those of heads, by the new labels",
+        );
+    }
+    let changes = log.changes;
+    New { value, changes }
 }

@@ -3,7 +3,7 @@
 use rayfleet_api::names;
 use serde_json::Value;
 
-use super::fleet::says_port;
+use super::fleet::{says_port, taken_by_ray};
 use crate::finding::Findings;
 use crate::launch::START;
 use crate::rule::Rule;
@@ -125,6 +125,12 @@ fn port(workload: &Workload<'_>, head: &Role<'_>, vllm: &Vllm, findings: &mut Fi
         return;
     }
     let (object, listens) = (workload.object, vllm.port.unwrap_or(PORT));
+    if let Some(who) = taken_by_ray(&object.value, listens) {
+        let what = format!("the engine cannot have port {listens}: {who}");
+        let cure =
+            "start the engine with another --port, or give Ray another one in headGroupSpec.rayStartParams";
+        findings.push(Rule::PortOfRay, (object, &workload.launch_field()), what, cure);
+    }
     let label = names::LABEL_MODEL_PORT;
     if let Some(asked) = workload.asked_port().filter(|asked| *asked != listens) {
         let what = format!("the engine listens on port {listens} and is asked on port {asked}");

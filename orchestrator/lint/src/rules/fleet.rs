@@ -77,7 +77,7 @@ fn strategy(workload: &Workload<'_>, findings: &mut Findings) {
 }
 
 /// Who of Ray listens on a port of a fleet's head.
-pub(super) fn taken_by_ray(value: &Value, port: u16) -> Option<String> {
+pub(crate) fn taken_by_ray(value: &Value, port: u16) -> Option<String> {
     kuberay::taken(&value["spec"]["template"]["spec"]["headGroupSpec"], port)
 }
 

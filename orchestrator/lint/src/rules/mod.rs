@@ -12,6 +12,7 @@ mod shape;
 use crate::finding::Findings;
 use crate::read::Manifest;
 use crate::workload::Workload;
+pub(crate) use fleet::taken_by_ray;
 pub(crate) use services::selects;
 
 /// Everything that the rules find in a manifest.

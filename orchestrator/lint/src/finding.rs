@@ -81,7 +81,10 @@ impl Findings {
         what: impl AsRef<str>,
         cure: impl AsRef<str>,
     ) {
-        self.push_at(rule, (object, field, object.place(field)), what.as_ref(), cure.as_ref());
+        // To look for a place takes time, and a hostile manifest would have it looked for a million times.
+        if self.0.len() < MOST {
+            self.push_at(rule, (object, field, object.place(field)), what.as_ref(), cure.as_ref());
+        }
     }
 
     /// Adds a finding at a place that the field's path does not lead to.

@@ -53,8 +53,8 @@ fn is_command_option(word: &str) -> bool {
 impl Launch {
     /// The command that starts an engine, and its number.
     pub(crate) fn engine(&self) -> Option<(usize, Engine)> {
-        let engines = self.commands.iter().enumerate();
-        engines.filter_map(|(index, command)| Some((index, vllm::engine(&command.words)?))).next()
+        let mut engines = self.commands.iter().enumerate();
+        engines.find_map(|(index, command)| Some((index, vllm::engine(&command.words)?)))
     }
 
     /// Number of the command that starts Ray: by KubeRay's variable, vLLM's script, or itself.

@@ -8,6 +8,7 @@ pub mod finding;
 mod launch;
 pub mod migrate;
 pub mod place;
+mod probe;
 pub mod read;
 pub mod rule;
 mod rules;

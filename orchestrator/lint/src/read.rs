@@ -21,6 +21,8 @@ const MOST_NODES: usize = 200_000;
 const DEEPEST: usize = 36;
 /// Most documents.
 const MOST_DOCUMENTS: usize = 500;
+/// Most objects: each Service is compared with each fleet.
+const MOST_OBJECTS: usize = 1_000;
 /// Bytes of a parser's error that are kept: it may repeat what it was given.
 const LONGEST_ERROR: usize = 300;
 
@@ -150,6 +152,13 @@ pub fn read(bytes: &[u8]) -> Result<Manifest, Unreadable> {
     let mut objects = Vec::new();
     for (number, node) in documents.into_iter().enumerate() {
         push_objects(number + 1, node, &mut objects);
+    }
+    if objects.len() > MOST_OBJECTS {
+        let problem = format!(
+            "has {} objects, at most {MOST_OBJECTS} are read: give fewer files at a time",
+            objects.len()
+        );
+        return Err(Unreadable { at: None, problem });
     }
     Ok(Manifest { objects })
 }
@@ -380,6 +389,7 @@ mod tests {
         let blocks: String = (0..5_000).map(|level| format!("{}a:\n", " ".repeat(level % 900))).collect();
         let many = "---\na: 1\n".repeat(2_000);
         let wide = format!("a: [{}]", "1,".repeat(1 << 20));
+        let list = format!("kind: List\nitems: [{}]", "{},".repeat(2_000));
         for (what, text) in [
             ("laughs", laughs),
             ("long", long),
@@ -387,6 +397,7 @@ mod tests {
             ("blocks", blocks),
             ("many", many),
             ("wide", wide),
+            ("list", list),
         ] {
             let error = read(text.as_bytes()).unwrap_err();
             assert!(error.problem.len() < 400, "{what}: {error}");

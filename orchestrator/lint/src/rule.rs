@@ -120,6 +120,10 @@ rules! {
         "An engine on a port that Ray takes on the head."
         "One of the two cannot listen: KubeRay gives Ray's metrics port 8080 unless the parameters say otherwise."
         "KubeRay 1.7, ray-operator/controllers/ray/common/pod.go: setMissingRayStartParams; Ray documentation, Configuring Ray: ports";
+    SidecarOnRaysPort = "sidecar-on-rays-port" Warning
+        "A container beside Ray's on a port that Ray takes on the head."
+        "Containers of a pod share its ports, so one of the two cannot listen."
+        "Kubernetes documentation, Pods: pod networking; KubeRay 1.7, ray-operator/controllers/ray/common/pod.go: setMissingRayStartParams";
     NoPortLabel = "no-port-label" Note
         "A head without the label `model.aibrix.ai/port`."
         "The engine is asked on port 8000 then. AIBrix's gateway reads the label of the head's pod, not of the fleet."
@@ -129,6 +133,11 @@ rules! {
         "Without a readiness or startup probe Kubernetes and AIBrix count the pod as ready while the engine still loads, and requests \
          are refused. Rayfleet's gate waits for the engine's /health; but without a liveness probe nothing restarts an engine that hangs."
         "Kubernetes documentation, Configure Liveness, Readiness and Startup Probes; docs/concepts.md";
+    ProbeWaitsForEngine = "probe-waits-for-engine" Error
+        "A probe that asks the engine of `spec.model`."
+        "Rayfleet launches the engine once all containers of the group are ready, and such a container is ready once the engine answers: \
+         neither happens."
+        "orchestrator/core/src/group/bring_up.rs; docs/concepts.md, Traffic";
     NoModelCache = "no-model-cache" Warning
         "A model by name that every pod downloads into its own file system."
         "Each start of each pod downloads all weights again, and the end of a container deletes them."

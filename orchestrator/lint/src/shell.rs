@@ -86,7 +86,8 @@ pub(crate) fn commands(script: &str) -> Option<Vec<Command>> {
                 now.from = now.from.or(Some(at));
                 now.until = reader.at();
                 // `\` before a new line is nothing at all.
-                if !of_file && !(word.text.is_empty() && word.literal && !reader.quoted(at)) {
+                let nothing = word.text.is_empty() && !reader.quoted(at);
+                if !of_file && !nothing {
                     now.words.push(word);
                 }
             }

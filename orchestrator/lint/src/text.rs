@@ -32,7 +32,11 @@ pub fn text(file: &str, findings: &[Finding]) -> String {
 pub(crate) fn subject(finding: &Finding) -> String {
     let Finding { kind, namespace, name, .. } = finding;
     let slash = if namespace.is_empty() { "" } else { "/" };
-    if kind.is_empty() { String::new() } else { plain(&format!("{kind} {namespace}{slash}{name}: ")) }
+    match (kind.is_empty(), name.is_empty()) {
+        (true, _) => String::new(),
+        (false, true) => plain(&format!("{kind}: ")),
+        (false, false) => plain(&format!("{kind} {namespace}{slash}{name}: ")),
+    }
 }
 
 /// One line without control characters: a manifest may have what would move a terminal's cursor.

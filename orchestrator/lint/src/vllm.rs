@@ -41,6 +41,17 @@ const OTHERS: [(&str, &str); 5] = [
     ("llama-server", "llama.cpp"),
     ("lmdeploy", "LMDeploy"),
 ];
+/// Options of one value that the model block, or Rayfleet itself, says in their place.
+const OF_ONE_VALUE: [&str; 8] = [
+    "tensor-parallel-size",
+    "tp",
+    "pipeline-parallel-size",
+    "pp",
+    "port",
+    "model",
+    "distributed-executor-backend",
+    "host",
+];
 /// The module that `vllm serve` replaced.
 const MODULE: &str = "vllm.entrypoints.openai.api_server";
 
@@ -110,8 +121,7 @@ fn parse(words: &[&Word], positional: bool) -> Vllm {
         let mut values: Vec<String> = inline.iter().cloned().collect();
         let takes = match (is_option(option), name.as_str()) {
             (true, "served-model-name") => usize::MAX,
-            (true, "tensor-parallel-size" | "tp" | "pipeline-parallel-size" | "pp" | "port" | "model") => 1,
-            (true, "distributed-executor-backend" | "host") => 1,
+            (true, name) if OF_ONE_VALUE.contains(&name) => 1,
             _ => {
                 vllm.rest.push(word.text.clone());
                 continue;

@@ -1,6 +1,8 @@
 //! The manifests of `corpus/`, which have the shapes of those that AIBrix, LWS and vLLM publish: what is found in each, and what each
 //! becomes. `INSTA_UPDATE=always cargo test -p rayfleet-lint` writes the snapshots again.
 
+#![allow(clippy::unwrap_used, reason = "how a test's helper fails")]
+
 use std::collections::BTreeSet;
 
 use rayfleet_lint::migrate::Options;

@@ -1,7 +1,10 @@
 //! Whatever the bytes are, there is an answer, and it is bounded.
 
+#![allow(clippy::unwrap_used, reason = "how a test's helper fails")]
+
 use proptest::prelude::*;
 use rayfleet_lint::migrate::Options;
+use rayfleet_lint::read::read;
 use rayfleet_lint::sarif::sarif;
 use rayfleet_lint::{lint, migrate, text};
 use serde_json::{Value, json};
@@ -30,11 +33,16 @@ fn answers(bytes: &[u8]) {
     for new in new {
         let new = new.unwrap();
         let yaml = new.yaml().unwrap();
-        // What was read can be written and read; a value of nothing is no document.
-        let values: Vec<&Value> =
-            new.objects.iter().map(|object| &object.value).filter(|it| !it.is_null()).collect();
-        if let Ok(again) = migrate(yaml.as_bytes(), Options::default()) {
-            assert!(again.objects.len() >= values.len().min(1), "{yaml}");
+        // What is written is what was meant; a document of nothing is none.
+        let values = new.objects.into_iter().map(|object| object.value).filter(|value| !value.is_null());
+        if let Ok(again) = read(yaml.as_bytes()) {
+            let again: Vec<Value> = again.objects.into_iter().map(|object| object.value).collect();
+            let values: Vec<Value> = values.collect();
+            let lists =
+                values.iter().any(|value| value["kind"].as_str().is_some_and(|kind| kind.ends_with("List")));
+            assert!(lists || again == values, "{yaml}\n{again:?}\n{values:?}");
+        } else {
+            assert!(yaml.len() > 100_000, "{yaml}");
         }
     }
 }
@@ -76,7 +84,7 @@ fn odd() -> impl Strategy<Value = Value> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(300))]
+    #![proptest_config(ProptestConfig::with_cases(100))]
 
     #[test]
     fn any_bytes_have_an_answer(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
@@ -119,5 +127,5 @@ proptest! {
 }
 
 fn value(yaml: &str) -> Value {
-    rayfleet_lint::read::read(yaml.as_bytes()).unwrap().objects.remove(0).value
+    read(yaml.as_bytes()).unwrap().objects.remove(0).value
 }

@@ -1,6 +1,8 @@
 //! What the schema of SARIF 2.1.0 requires of the objects that are written
 //! (`docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json`).
 
+#![allow(clippy::unwrap_used, reason = "how a test's helper fails")]
+
 use rayfleet_lint::sarif::sarif;
 use rayfleet_lint::{Rule, lint};
 use serde_json::Value;

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::{Log, Options, model, own_engine, take_out};
 use crate::launch::{self, Launch, START};
+use crate::probe::{PROBES, asks};
 use crate::shell::Command;
 use crate::vllm::Engine;
 use crate::workload::{Role, Workload};
@@ -32,7 +33,6 @@ const PARAMETERS: [&str; 12] = [
 /// Arguments of `ray start` that KubeRay gives by itself.
 const KUBERAYS: [&str; 5] = ["head", "block", "address", "port", "node-ip-address"];
 const OVERWRITE: &str = "ray.io/overwrite-container-cmd";
-const PROBES: [&str; 3] = ["livenessProbe", "readinessProbe", "startupProbe"];
 const CLUSTER: &str = "/spec/template/spec";
 
 /// The fleet with a model block, or why there can be none.
@@ -134,11 +134,15 @@ fn clean(
         take_out(container, &[name]);
     }
     for name in PROBES.iter().filter(|_| role.head) {
-        if asks(&container[name], role.container(), port) {
+        if asks(role.container(), name, port) {
             take_out(container, &[name]);
             let what = format!("the head's {name}, which asked the engine, is gone");
             let cure = "Rayfleet launches the engine once all pods are ready, and asks it itself; spec.model.startTimeout is how long it may load";
             log.changed(&format!("{field}.{name}"), &what, cure);
+        } else if container[name]["exec"].is_object() {
+            let what = format!("the head's {name} runs a command");
+            let cure = "take it out if that asks the engine: it starts once all containers are ready";
+            log.check(&format!("{field}.{name}"), &what, cure);
         }
     }
     for (index, container) in
@@ -226,14 +230,4 @@ fn parameters(words: &[&str], field: &str, group: &mut Value, log: &mut Log<'_>)
             ),
         }
     }
-}
-
-/// Whether a probe asks the engine's port.
-fn asks(probe: &Value, container: &Value, port: u16) -> bool {
-    ["httpGet", "tcpSocket", "grpc"].iter().any(|kind| {
-        let asked = &probe[kind]["port"];
-        let named = |of: &Value| of["name"] == *asked && of["containerPort"] == port;
-        let by_name = asked.is_string() && container["ports"].as_array().into_iter().flatten().any(named);
-        *asked == port || by_name || asked.as_str().is_some_and(|text| text.parse() == Ok(port))
-    })
 }

@@ -176,7 +176,7 @@ impl New {
         let mut text = String::new();
         for change in &self.changes {
             let line: String = change.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-            text.push_str(&format!("# {line}\n"));
+            text.extend(["# ", &line, "\n"]);
         }
         text.push_str(&serde_saphyr::to_string(&self.value)?);
         Ok(text)

@@ -73,7 +73,7 @@ fn sizes(
         workload.roles.iter().filter(|role| role.pods > 0).map(|role| role.gpus.unwrap_or_default());
     let first = gpus.next().unwrap_or_default();
     let each = if gpus.all(|gpus| gpus == first) { u64::from(first) } else { 0 };
-    if each == 0 || tensor <= each || vllm.ranks() % each != 0 {
+    if each == 0 || tensor <= each || !vllm.ranks().is_multiple_of(each) {
         return (tensor, pipeline);
     }
     let stages = vllm.ranks() / each;

@@ -26,11 +26,10 @@ pub(super) fn migrated(
     for (workload, fleet) in pairs {
         let selector = object.value["spec"]["selector"].as_object().filter(|selector| !selector.is_empty());
         let role = |head: bool| {
-            let roles = workload.roles.iter().filter(|role| role.head == head && role.pods > 0);
-            roles.map(|role| selector.is_some_and(|selector| selects(selector, workload, role))).any(|is| is)
+            let mut roles = workload.roles.iter().filter(|role| role.head == head && role.pods > 0);
+            roles.any(|role| selector.is_some_and(|selector| selects(selector, workload, role)))
         };
-        let is_fleet = fleet.value["kind"] == names::KIND;
-        if !is_fleet || !role(true) {
+        if fleet.value["kind"] != names::KIND {
             continue;
         }
         let bridged = !fleet.value["spec"]["model"].is_null();
@@ -39,6 +38,9 @@ pub(super) fn migrated(
             let cure = "delete it before you apply the fleet, or give it another name to keep further ports and annotations";
             log.dropped("metadata.name", what, cure);
             return None;
+        }
+        if !role(true) {
+            continue;
         }
         if workload.lws {
             let (key, name) = lws::label(workload.object.name());

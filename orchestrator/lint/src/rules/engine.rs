@@ -6,6 +6,7 @@ use serde_json::Value;
 use super::fleet::{says_port, taken_by_ray};
 use crate::finding::Findings;
 use crate::launch::START;
+use crate::probe::{PROBES, asks};
 use crate::rule::Rule;
 use crate::shell;
 use crate::vllm::{Engine, Vllm};
@@ -21,6 +22,17 @@ pub(super) fn check(workload: &Workload<'_>, findings: &mut Findings) {
     if let Some(source) = workload.object.value["spec"]["model"]["source"].as_str() {
         cache(workload, head, (source, "spec.model.source"), findings);
     }
+    if let Some(port) = workload.asked_port().filter(|_| workload.bridged) {
+        for probe in PROBES.iter().filter(|probe| asks(head.container(), probe, port)) {
+            let what = format!(
+                "the {probe} asks port {port}, on which nobody answers before the container is ready"
+            );
+            let cure = "take it out: Rayfleet asks the engine itself, and spec.model.startTimeout is how long it may load";
+            let field = format!("{}.{probe}", head.container_field());
+            findings.push(Rule::ProbeWaitsForEngine, (workload.object, &field), what, cure);
+        }
+    }
+    sidecars(workload, head, findings);
     let Some((number, engine)) = &workload.engine else { return };
     // With a model block the engine of a command would be a second one; the block is what counts.
     if workload.bridged {
@@ -81,6 +93,25 @@ fn order(workload: &Workload<'_>, head: &Role<'_>, number: usize, findings: &mut
     }
 }
 
+/// Containers beside Ray's on its ports.
+fn sidecars(workload: &Workload<'_>, head: &Role<'_>, findings: &mut Findings) {
+    if workload.lws {
+        return;
+    }
+    for (index, container) in list(&head.template["spec"]["containers"]).enumerate().skip(1) {
+        for (number, declared) in list(&container["ports"]).enumerate() {
+            let port = declared["containerPort"].as_u64().and_then(|port| u16::try_from(port).ok());
+            if let Some(who) = port.and_then(|port| taken_by_ray(&workload.object.value, port)) {
+                let name = container["name"].as_str().unwrap_or_default();
+                let what = format!("container {name} cannot have port {}: {who}", declared["containerPort"]);
+                let field = format!("{}.spec.containers[{index}].ports[{number}]", head.field);
+                let cure = "give one of the two another port";
+                findings.push(Rule::SidecarOnRaysPort, (workload.object, &field), what, cure);
+            }
+        }
+    }
+}
+
 fn probe(workload: &Workload<'_>, head: &Role<'_>, findings: &mut Findings) {
     let container = head.container();
     let has = |probe: &str| !container[probe].is_null();
@@ -109,7 +140,7 @@ fn gpus(workload: &Workload<'_>, vllm: &Vllm, findings: &mut Findings) {
         findings.push(Rule::GpusUnused, (object, &field), what, cure);
     }
     let most = workload.roles.iter().filter_map(|role| role.gpus).max().unwrap_or_default();
-    if vllm.tensor > most {
+    if vllm.tensor > most && ranks <= gpus {
         let what = format!("{} tensor ranks are on several pods of at most {most} GPUs", vllm.tensor);
         let cure = format!(
             "write --tensor-parallel-size {most} --pipeline-parallel-size {}, or, with spec.model and one fast fabric over these nodes, \

@@ -1,6 +1,8 @@
 //! Fields that a type does not have, and values of another type: of fleets by Rayfleet's CRD and KubeRay's fields, of LeaderWorkerSets by
 //! theirs, and of pod templates, Services and PodDisruptionBudgets by Kubernetes' own types.
 
+use std::sync::LazyLock;
+
 use k8s_openapi::api::core::v1::{PodTemplateSpec, Service};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
@@ -81,6 +83,13 @@ const LWS: [(&str, &[&str]); 5] = [
     ("spec.rolloutStrategy.rollingUpdateConfiguration", &["maxSurge", "maxUnavailable", "partition"]),
 ];
 
+/// Schema of a fleet's spec.
+static SPEC: LazyLock<Option<JSONSchemaProps>> = LazyLock::new(|| {
+    let versions = rayfleet_api::crd().spec.versions;
+    let version = versions.into_iter().find(|version| version.name == names::VERSION)?;
+    version.schema?.open_api_v3_schema?.properties?.remove("spec")
+});
+
 pub(super) fn check(object: &Object, findings: &mut Findings) {
     if object.is(names::GROUP, names::KIND) {
         fleet(object, findings);
@@ -126,13 +135,8 @@ fn unknown(object: &Object, path: &str, value: &Value, known: &[&str], findings:
 }
 
 fn fleet(object: &Object, findings: &mut Findings) {
-    let crd = rayfleet_api::crd();
-    for version in crd.spec.versions.iter().filter(|version| version.name == names::VERSION) {
-        let schema = version.schema.as_ref().and_then(|schema| schema.open_api_v3_schema.as_ref());
-        let spec = schema.and_then(|schema| schema.properties.as_ref()?.get("spec"));
-        if let Some(spec) = spec {
-            by_schema(object, "spec", &object.value["spec"], spec, findings);
-        }
+    if let Some(spec) = SPEC.as_ref() {
+        by_schema(object, "spec", &object.value["spec"], spec, findings);
     }
     let top: &[&str] = &["apiVersion", "kind", "metadata", "spec", "status"];
     unknown(object, "", &object.value, top, findings);
@@ -244,7 +248,7 @@ fn wrong(object: &Object, path: &str, problem: &str, value: &Value, findings: &m
 }
 
 /// Most fields and entries of a value in which a wrong one is looked for.
-const MOST_SEARCHED: usize = 3_000;
+const MOST_SEARCHED: usize = 500;
 
 /// Holds a value to a type of Kubernetes: what is not there any more once it was read and written is a field that the type does not have.
 fn typed<T: DeserializeOwned + Serialize>(

@@ -48,7 +48,7 @@ macro_rules! rules {
 rules! {
     DuplicateKey = "duplicate-key" Error
         "A key that is written twice in one object."
-        "YAML forbids it. Which of the two counts depends on the reader, and most say nothing."
+        "YAML forbids it. Which of the two counts depends on the reader, and many say nothing."
         "YAML 1.2.2, 3.2.1.3 Node Comparison";
     NotAnObject = "not-an-object" Error
         "A document without `apiVersion`, `kind` or `metadata.name`."
@@ -84,15 +84,10 @@ rules! {
         "An engine's command without the annotation `ray.io/overwrite-container-cmd`."
         "KubeRay then starts Ray only once that command has ended, and an engine does not end."
         "KubeRay 1.7, ray-operator/controllers/ray/common/pod.go: BuildPod";
-    EngineWithoutExec = "engine-without-exec" Note
-        "An engine that a shell starts without `exec`."
-        "The shell is then process 1 of the container. It passes no SIGTERM on to the engine, which is killed at the end of the grace \
-         period without having ended its requests."
-        "Bash manual, Signals; docs/from-aibrix.md";
     InstallsAtStart = "installs-at-start" Warning
         "Packages that are installed when a container starts."
-        "Every start depends on a registry, takes longer, and may bring other versions than the other pods have. Ray refuses nodes of \
-         another version of Ray or Python."
+        "Every start depends on a registry, takes longer, and may bring other versions than the other pods have. Ray refuses a node or \
+         driver of another version of Ray or Python."
         "Ray, python/ray/_private/node.py: Node.check_version_info";
     FloatingImage = "floating-image" Warning
         "An image by `latest` or without a tag."
@@ -104,7 +99,7 @@ rules! {
         "vLLM documentation, Parallelism and Scaling";
     GpusMissing = "gpus-missing" Error
         "Fewer GPUs in a group than the engine's command has ranks."
-        "The engine waits for GPUs that Ray never has, and does not start."
+        "The engine asks Ray for more GPUs than there are, and does not start."
         "vLLM documentation, Parallelism and Scaling";
     TensorOverNodes = "tensor-over-nodes" Warning
         "Tensor ranks of one stage on several pods."

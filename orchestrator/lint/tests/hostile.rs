@@ -102,7 +102,7 @@ proptest! {
         steps in prop::collection::vec(any::<usize>(), 1..14),
         odd in odd(),
     ) {
-        let documents: Vec<Value> = SHAPES[shape].split("\n---\n").map(|text| value(text)).collect();
+        let documents: Vec<Value> = SHAPES[shape].split("\n---\n").map(value).collect();
         let mut list = json!({"apiVersion": "v1", "kind": "List", "items": documents});
         if let Some(items) = list["items"].as_array_mut() {
             let at = steps[0] % items.len();

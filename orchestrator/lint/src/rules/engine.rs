@@ -80,17 +80,6 @@ fn order(workload: &Workload<'_>, head: &Role<'_>, number: usize, findings: &mut
         let cure = format!("write {OVERWRITE}: \"true\" into spec.template.metadata.annotations");
         findings.push(Rule::CommandNotKept, (object, &field), what, cure);
     }
-    let command = launch.commands.get(number);
-    let exec = command.is_some_and(|command| command.words.iter().any(|word| word.text == "exec"));
-    if launch.script.is_some() && !exec {
-        let what = "the shell stays in front of the engine and passes no SIGTERM on to it";
-        findings.push(
-            Rule::EngineWithoutExec,
-            (object, &field),
-            what,
-            "write exec before the engine's command",
-        );
-    }
 }
 
 /// Containers beside Ray's on its ports.
@@ -133,7 +122,7 @@ fn gpus(workload: &Workload<'_>, vllm: &Vllm, findings: &mut Findings) {
     let has = format!("{gpus} GPUs in {} pods", workload.pods());
     let cure = "make tensor x pipeline as many as the GPUs of the head and all workers";
     if ranks > gpus {
-        let what = format!("the engine waits for ever: {sizes}, and a group has {has}");
+        let what = format!("the engine does not start: {sizes}, and a group has {has}");
         findings.push(Rule::GpusMissing, (object, &field), what, cure);
     } else if ranks < gpus {
         let what = format!("{} GPUs of each group are idle: {sizes}, and a group has {has}", gpus - ranks);

@@ -386,7 +386,7 @@ mod tests {
         });
         let long = format!("a: &a {}\nb: [{}]\n", "x".repeat(1 << 20), vec!["*a"; 90].join(", "));
         let deep = format!("a: {}{}\n", "[".repeat(10_000), "]".repeat(10_000));
-        let blocks: String = (0..5_000).map(|level| format!("{}a:\n", " ".repeat(level % 900))).collect();
+        let blocks = (0..900).fold(String::new(), |text, level| text + &" ".repeat(level) + "a:\n");
         let many = "---\na: 1\n".repeat(2_000);
         let wide = format!("a: [{}]", "1,".repeat(1 << 20));
         let list = format!("kind: List\nitems: [{}]", "{},".repeat(2_000));

@@ -1,7 +1,6 @@
 //! From the bytes of a manifest to its objects, with the line and column of every field. Reading is bounded: whatever the bytes are, the
 //! answer is objects or one error with its place. What the objects say is other modules' business.
 
-use std::cell::Cell;
 use std::fmt;
 
 use rayfleet_text::cut;
@@ -13,8 +12,8 @@ use crate::place::Place;
 
 /// Largest manifest that is read, in bytes.
 pub const LARGEST: usize = 4 << 20;
-/// Most bytes of texts in the objects once aliases are put in, so that a small manifest does not become a large one.
-const MOST_TEXT: usize = 2 * LARGEST;
+/// Most bytes of texts, once aliases are put in, so that a small manifest does not become a large one.
+const MOST_TEXT: usize = LARGEST;
 /// Most fields, entries and texts, once aliases are put in.
 const MOST_NODES: usize = 200_000;
 /// Most levels of nesting. A fleet has some twenty; each takes some 40 KiB of stack without optimization.
@@ -119,11 +118,6 @@ impl Object {
     }
 }
 
-thread_local! {
-    /// Bytes of texts that the manifest that is being read may still have. A [`Spanned`] cannot be read with a seed, which would hold it.
-    static TEXT_LEFT: Cell<usize> = const { Cell::new(0) };
-}
-
 /// Reads YAML documents or JSON.
 ///
 /// # Errors
@@ -142,7 +136,6 @@ pub fn read(bytes: &[u8]) -> Result<Manifest, Unreadable> {
         let problem = "has a NUL byte, which no YAML and no JSON may have".to_owned();
         return Err(Unreadable { at: Some(Place::at_byte(bytes, nul)), problem });
     }
-    TEXT_LEFT.set(MOST_TEXT);
     let documents: Vec<Node> =
         serde_saphyr::from_multiple_with_options(text, options()).map_err(|error| {
             let at = error.location().map(|at| Place::new(at.line(), at.column()));
@@ -171,7 +164,7 @@ fn options() -> serde_saphyr::Options {
             max_depth: DEEPEST,
             max_nodes: MOST_NODES,
             max_events: 2 * MOST_NODES,
-            max_total_scalar_bytes: LARGEST,
+            max_total_scalar_bytes: MOST_TEXT,
             max_recorded_anchor_bytes: MOST_TEXT,
             max_recorded_anchor_events: 2 * MOST_NODES,
         },
@@ -227,13 +220,6 @@ impl<'de> Deserialize<'de> for Kind {
 
 struct AnyKind;
 
-/// Takes a text's bytes from what the manifest may still have.
-fn hold<E: serde::de::Error>(text: &str) -> Result<(), E> {
-    let left = TEXT_LEFT.get().checked_sub(text.len().max(8));
-    TEXT_LEFT.set(left.unwrap_or(0));
-    left.map(drop).ok_or_else(|| E::custom(format_args!("more than {MOST_TEXT} bytes of texts")))
-}
-
 impl<'de> Visitor<'de> for AnyKind {
     type Value = Kind;
 
@@ -267,12 +253,10 @@ impl<'de> Visitor<'de> for AnyKind {
     }
 
     fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Kind, E> {
-        hold(text)?;
         Ok(Kind::Scalar(Value::String(text.to_owned())))
     }
 
     fn visit_string<E: serde::de::Error>(self, text: String) -> Result<Kind, E> {
-        hold(&text)?;
         Ok(Kind::Scalar(Value::String(text)))
     }
 
@@ -295,7 +279,6 @@ impl<'de> Visitor<'de> for AnyKind {
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Kind, A::Error> {
         let mut items = Vec::new();
         while let Some(item) = seq.next_element::<Node>()? {
-            hold::<A::Error>("")?;
             items.push(item);
         }
         Ok(Kind::List(items))
@@ -306,7 +289,6 @@ impl<'de> Visitor<'de> for AnyKind {
         while let Some(key) = map.next_key::<Spanned<Option<String>>>()? {
             let at = Place::new(key.defined.line(), key.defined.column());
             let key = key.value.ok_or_else(|| A::Error::custom("a key of nothing"))?;
-            hold::<A::Error>(&key)?;
             fields.push(Entry { key, at, node: map.next_value()? });
         }
         Ok(Kind::Object(fields))
@@ -387,6 +369,9 @@ mod tests {
         let long = format!("a: &a {}\nb: [{}]\n", "x".repeat(1 << 20), vec!["*a"; 90].join(", "));
         let deep = format!("a: {}{}\n", "[".repeat(10_000), "]".repeat(10_000));
         let blocks = (0..900).fold(String::new(), |text, level| text + &" ".repeat(level) + "a:\n");
+        let keys: String =
+            (0..1_000).fold(String::new(), |text, n| text + &format!("k{n}{}: 1, ", "x".repeat(900)));
+        let merged = format!("a: &a {{{keys}}}\nb: [{}]\n", vec!["{<<: *a}"; 500].join(", "));
         let many = "---\na: 1\n".repeat(2_000);
         let wide = format!("a: [{}]", "1,".repeat(1 << 20));
         let list = format!("kind: List\nitems: [{}]", "{},".repeat(2_000));
@@ -395,6 +380,7 @@ mod tests {
             ("long", long),
             ("deep", deep),
             ("blocks", blocks),
+            ("merged", merged),
             ("many", many),
             ("wide", wide),
             ("list", list),

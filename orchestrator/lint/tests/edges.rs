@@ -39,7 +39,7 @@ fn fleet() -> Value {
     })
 }
 
-fn service(spec: Value) -> Value {
+fn service(spec: &Value) -> Value {
     json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "s"}, "spec": spec})
 }
 
@@ -69,14 +69,14 @@ fn a_good_fleet_has_nothing_to_find() {
 fn a_service_is_asked_whom_it_sends_requests_to() {
     let ports = json!([{"port": 80, "targetPort": "http"}]);
     let both = json!({"selector": {"app": "f"}, "ports": ports});
-    assert_eq!(ids(&[fleet(), service(both.clone())]), ["service-selects-workers"]);
+    assert_eq!(ids(&[fleet(), service(&both)]), ["service-selects-workers"]);
     let heads = json!({"selector": {"app": "f", "ray.io/node-type": "head"}, "ports": ports});
-    assert_eq!(ids(&[fleet(), service(heads.clone())]), [""; 0]);
+    assert_eq!(ids(&[fleet(), service(&heads)]), [""; 0]);
     let mut headless = both.clone();
     headless["clusterIP"] = json!("None");
     headless["publishNotReadyAddresses"] = json!(true);
-    assert_eq!(ids(&[fleet(), service(headless)]), [""; 0], "for names, not for requests");
-    let mut elsewhere = service(both);
+    assert_eq!(ids(&[fleet(), service(&headless)]), [""; 0], "for names, not for requests");
+    let mut elsewhere = service(&both);
     elsewhere["metadata"]["namespace"] = json!("other");
     assert_eq!(ids(&[fleet(), elsewhere]), [""; 0], "of another namespace");
     for (target, rules) in
@@ -84,7 +84,7 @@ fn a_service_is_asked_whom_it_sends_requests_to() {
     {
         let mut spec = heads.clone();
         spec["ports"][0]["targetPort"] = target.clone();
-        assert_eq!(ids(&[fleet(), service(spec)]), vec!["service-port"; rules], "{target}");
+        assert_eq!(ids(&[fleet(), service(&spec)]), vec!["service-port"; rules], "{target}");
     }
 }
 
@@ -340,4 +340,17 @@ fn a_command_that_rayfleet_would_refuse_stays_in_the_template() {
             "mended all the same"
         );
     }
+}
+
+#[test]
+fn what_an_image_runs_by_itself_is_not_guessed() {
+    let pod = |command: Value| json!({"spec": {"containers": [{"name": "v", "image": "v:1", "command": command, "resources": {"limits": {"nvidia.com/gpu": 1}}}]}});
+    let leader = pod(json!(["sh", "-c", "ray start --head; vllm serve /m -pp 2"]));
+    let set = json!({
+        "apiVersion": "leaderworkerset.x-k8s.io/v1", "kind": "LeaderWorkerSet", "metadata": {"name": "s"},
+        "spec": {"leaderWorkerTemplate": {"size": 2, "leaderTemplate": leader, "workerTemplate": pod(json!(null))}},
+    });
+    let new = migrate(set.to_string().as_bytes(), Options::default()).unwrap();
+    let refused = new.findings.iter().find(|finding| finding.rule.id() == "not-translated").unwrap();
+    assert!(refused.what.contains("workerTemplate.spec.containers[0] runs is not known"), "{refused:?}");
 }

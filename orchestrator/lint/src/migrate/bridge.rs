@@ -56,6 +56,10 @@ pub(super) fn bridged(
     let model = model::block(workload, vllm, &exported, options, log)?;
     let port = vllm.port.unwrap_or(8000);
     let mut problems = Vec::new();
+    let silent = |role: &&Role<'_>| ["command", "args"].iter().all(|name| role.container()[name].is_null());
+    if let Some(role) = workload.roles.iter().find(silent).filter(|_| workload.lws) {
+        problems.push(format!("what the image of {} runs is not known", role.container_field()));
+    }
     for (index, role) in workload.roles.iter().enumerate() {
         let group = match index.checked_sub(1) {
             None => format!("{CLUSTER}/headGroupSpec"),

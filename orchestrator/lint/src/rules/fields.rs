@@ -1,5 +1,5 @@
 //! Fields that a type does not have, and values of another type: of fleets by Rayfleet's CRD and KubeRay's fields, of LeaderWorkerSets by
-//! theirs, and of pod templates, Services and PodDisruptionBudgets by Kubernetes' own types.
+//! theirs. What is of Kubernetes' own types is held to them in [`super::typed`].
 
 use std::sync::LazyLock;
 
@@ -9,11 +9,10 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
 };
 use rayfleet_api::names;
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::shape::below;
+use super::typed::typed;
 use crate::finding::Findings;
 use crate::read::Object;
 use crate::rule::Rule;
@@ -117,7 +116,8 @@ fn at<'v>(value: &'v Value, path: &str) -> &'v Value {
     path.split('.').fold(value, |value, field| &value[field])
 }
 
-fn dropped(object: &Object, field: &str, known: &str, findings: &mut Findings) {
+/// Says that a field is dropped; `known`: the names of those that there are.
+pub(super) fn dropped(object: &Object, field: &str, known: &str, findings: &mut Findings) {
     let cure = if known.is_empty() {
         "correct its name or its place, or take it out".to_owned()
     } else {
@@ -240,154 +240,10 @@ fn by_schema(object: &Object, path: &str, value: &Value, schema: &JSONSchemaProp
     }
 }
 
-fn wrong(object: &Object, path: &str, problem: &str, value: &Value, findings: &mut Findings) {
+/// Says that a value has another type than its field.
+pub(super) fn wrong(object: &Object, path: &str, problem: &str, value: &Value, findings: &mut Findings) {
     let text = value.is_number() || value.is_boolean();
     let cure =
         if text && problem.contains("string") { "put the value in quotes" } else { "correct the value" };
     findings.push(Rule::WrongType, (object, path), format!("{path}: {problem}, is `{value}`"), cure);
-}
-
-/// Most fields and entries of a value in which a wrong one is looked for.
-const MOST_SEARCHED: usize = 500;
-
-/// Holds a value to a type of Kubernetes: what is not there any more once it was read and written is a field that the type does not have.
-fn typed<T: DeserializeOwned + Serialize>(
-    object: &Object,
-    path: &str,
-    value: &Value,
-    findings: &mut Findings,
-) {
-    if value.is_null() {
-        return;
-    }
-    let given = with_quantities(value.clone(), false);
-    match serde_json::from_value::<T>(given.clone()).and_then(|read| serde_json::to_value(&read)) {
-        Ok(kept) => lost(object, path, &given, &kept, findings),
-        Err(error) => {
-            let (field, culprit) = culprit::<T>(path, &given);
-            wrong(object, &field, &format!("cannot be read: {error}"), &culprit, findings);
-        }
-    }
-}
-
-/// Numbers where quantities are, as texts: Kubernetes reads both.
-fn with_quantities(value: Value, quantity: bool) -> Value {
-    const QUANTITIES: [&str; 6] = ["divisor", "limits", "overhead", "requests", "sizeLimit", "storage"];
-    match value {
-        Value::Number(number) if quantity => Value::String(number.to_string()),
-        Value::Array(items) => items.into_iter().map(|item| with_quantities(item, false)).collect(),
-        Value::Object(fields) => {
-            let field = |(name, value): (String, Value)| {
-                let inner = QUANTITIES.contains(&name.as_str()) || (quantity && !value.is_object());
-                let value = with_quantities(value, inner);
-                (name, value)
-            };
-            Value::Object(fields.into_iter().map(field).collect())
-        }
-        other => other,
-    }
-}
-
-fn lost(object: &Object, path: &str, given: &Value, kept: &Value, findings: &mut Findings) {
-    match (given, kept) {
-        (Value::Object(given), Value::Object(kept)) => {
-            for (name, value) in given {
-                let field = below(path, name);
-                match kept.get(name) {
-                    Some(kept) => lost(object, &field, value, kept, findings),
-                    None if is_empty(value) => {}
-                    None => dropped(object, &field, "", findings),
-                }
-            }
-        }
-        (Value::Array(given), Value::Array(kept)) => {
-            for (index, (given, kept)) in given.iter().zip(kept).enumerate() {
-                lost(object, &format!("{path}[{index}]"), given, kept, findings);
-            }
-        }
-        _ => {}
-    }
-}
-
-fn is_empty(value: &Value) -> bool {
-    match value {
-        Value::Null => true,
-        Value::Array(items) => items.is_empty(),
-        Value::Object(fields) => fields.is_empty(),
-        _ => false,
-    }
-}
-
-fn count(value: &Value) -> usize {
-    match value {
-        Value::Array(items) => items.iter().map(count).fold(1, usize::saturating_add),
-        Value::Object(fields) => fields.values().map(count).fold(1, usize::saturating_add),
-        _ => 1,
-    }
-}
-
-/// The innermost field without which a value could be read.
-fn culprit<T: DeserializeOwned>(path: &str, value: &Value) -> (String, Value) {
-    let (mut path, mut value, mut around) = (path.to_owned(), value.clone(), Vec::<Step>::new());
-    if count(&value) > MOST_SEARCHED {
-        return (path, Value::Null);
-    }
-    loop {
-        let readable = |step: &Step| {
-            let whole = around.iter().rev().fold(step.without(), |inner, step| step.with(inner));
-            serde_json::from_value::<T>(whole).is_ok()
-        };
-        let Some(step) = steps(&value).into_iter().find(readable) else { return (path, value) };
-        path = match &step.at {
-            At::Field(name) => below(&path, name),
-            At::Item(index) => format!("{path}[{index}]"),
-        };
-        value = step.inner();
-        around.push(step);
-    }
-}
-
-enum At {
-    Field(String),
-    Item(usize),
-}
-
-/// A value, and which part of it is looked at.
-struct Step {
-    of: Value,
-    at: At,
-}
-
-fn steps(value: &Value) -> Vec<Step> {
-    let step = |at| Step { of: value.clone(), at };
-    match value {
-        Value::Array(items) => (0..items.len()).map(|index| step(At::Item(index))).collect(),
-        Value::Object(fields) => fields.keys().map(|name| step(At::Field(name.clone()))).collect(),
-        _ => Vec::new(),
-    }
-}
-
-impl Step {
-    fn with(&self, inner: Value) -> Value {
-        let mut of = self.of.clone();
-        match &self.at {
-            At::Field(name) => of[name] = inner,
-            At::Item(index) => of[index] = inner,
-        }
-        of
-    }
-
-    fn inner(&self) -> Value {
-        match &self.at {
-            At::Field(name) => self.of[name].clone(),
-            At::Item(index) => self.of[index].clone(),
-        }
-    }
-
-    fn without(&self) -> Value {
-        match &self.at {
-            At::Field(_) => self.with(Value::Null),
-            At::Item(_) => self.with(Value::Object(serde_json::Map::new())),
-        }
-    }
 }

@@ -8,6 +8,7 @@ mod pods;
 mod rollout;
 mod services;
 mod shape;
+mod typed;
 
 use crate::finding::Findings;
 use crate::read::Manifest;

@@ -329,6 +329,14 @@ mod tests {
     }
 
     #[test]
+    fn of_two_names_that_fit_a_path_the_longer_one_counts() {
+        let object = one("spec:\n  a: {b: 1}\n  a.b: 2\n  a.b.c: 3\n");
+        for (path, line) in [("spec.a.b", 3), ("spec.a.b.c", 4), ("spec.a", 2), ("spec.ab", 1)] {
+            assert_eq!(object.place(path).line, line, "{path}");
+        }
+    }
+
+    #[test]
     fn documents_lists_and_json_give_objects() {
         let manifest =
             read(b"---\n---\nkind: A\n---\nkind: BList\nitems: [{kind: B, n: 1}, {kind: C}]\n").unwrap();

@@ -125,6 +125,25 @@ fn an_upgrade_needs_room_or_leaves_nobody() {
 }
 
 #[test]
+fn a_set_without_bounds_gives_up_one_group_at_a_time() {
+    let set = |spec: Value| {
+        let pod = json!({"spec": {"containers": [{"name": "c", "image": "c:1"}]}});
+        let mut set = json!({"apiVersion": "leaderworkerset.x-k8s.io/v1", "kind": "LeaderWorkerSet", "metadata": {"name": "s"}});
+        set["spec"] = json!({"leaderWorkerTemplate": {"size": 2, "workerTemplate": pod}});
+        for (field, value) in spec.as_object().unwrap() {
+            set["spec"][field] = value.clone();
+        }
+        ids(&[set])
+    };
+    assert_eq!(set(json!({})), ["upgrade-is-outage"], "one group, one unavailable, no surge");
+    assert_eq!(set(json!({"replicas": 2})), [""; 0]);
+    let bounds = |surge: &str| json!({"replicas": 4, "rolloutStrategy": {"rollingUpdateConfiguration": {"maxSurge": surge, "maxUnavailable": "24%"}}});
+    assert_eq!(set(bounds("1%")), ["surge-needs-room"], "rounded up, and the other down to nothing");
+    assert_eq!(set(bounds("0%")), [""; 0]);
+    assert_eq!(set(bounds("odd")), [""; 0]);
+}
+
+#[test]
 fn an_engine_is_started_or_it_is_said_why_not() {
     let script = |script: &str| with(&format!("{HEAD}/containers/0/command"), json!(["bash", "-lc", script]));
     let start = "$KUBERAY_GEN_RAY_START_CMD";
@@ -147,7 +166,10 @@ fn an_engine_is_started_or_it_is_said_why_not() {
     }
     let mut bare = fleet();
     bare["spec"]["template"]["metadata"].as_object_mut().unwrap().remove("annotations");
-    assert_eq!(ids(&[bare]), ["command-not-kept"]);
+    assert_eq!(ids(&[bare.clone()]), ["command-not-kept"]);
+    let line = json!(["bash", "-c", "ray start --head & exec vllm serve /m -pp 2"]);
+    bare.pointer_mut(&format!("{HEAD}/containers/0")).unwrap()["command"] = line;
+    assert_eq!(ids(&[bare]), [""; 0], "KubeRay leaves a command with these words alone");
     let sidecar = json!({"name": "x", "image": "x:1", "ports": [{"containerPort": 8080}]});
     let mut beside = fleet();
     beside.pointer_mut(&format!("{HEAD}/containers")).unwrap().as_array_mut().unwrap().push(sidecar);

@@ -23,31 +23,12 @@ pub(super) fn typed<T: DeserializeOwned + Serialize>(
     if value.is_null() {
         return;
     }
-    let given = with_quantities(value.clone(), false);
-    match serde_json::from_value::<T>(given.clone()).and_then(|read| serde_json::to_value(&read)) {
-        Ok(kept) => lost(object, path, &given, &kept, findings),
+    match T::deserialize(value).and_then(|read| serde_json::to_value(&read)) {
+        Ok(kept) => lost(object, path, value, &kept, findings),
         Err(error) => {
-            let (field, culprit) = culprit::<T>(path, &given);
+            let (field, culprit) = culprit::<T>(path, value);
             wrong(object, &field, &format!("cannot be read: {error}"), &culprit, findings);
         }
-    }
-}
-
-/// Numbers where quantities are, as texts: Kubernetes reads both.
-fn with_quantities(value: Value, quantity: bool) -> Value {
-    const QUANTITIES: [&str; 6] = ["divisor", "limits", "overhead", "requests", "sizeLimit", "storage"];
-    match value {
-        Value::Number(number) if quantity => Value::String(number.to_string()),
-        Value::Array(items) => items.into_iter().map(|item| with_quantities(item, false)).collect(),
-        Value::Object(fields) => {
-            let field = |(name, value): (String, Value)| {
-                let inner = QUANTITIES.contains(&name.as_str()) || (quantity && !value.is_object());
-                let value = with_quantities(value, inner);
-                (name, value)
-            };
-            Value::Object(fields.into_iter().map(field).collect())
-        }
-        other => other,
     }
 }
 

@@ -84,7 +84,7 @@ fn odd() -> impl Strategy<Value = Value> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(100))]
+    #![proptest_config(ProptestConfig::with_cases(60))]
 
     #[test]
     fn any_bytes_have_an_answer(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
@@ -128,4 +128,38 @@ proptest! {
 
 fn value(yaml: &str) -> Value {
     read(yaml.as_bytes()).unwrap().objects.remove(0).value
+}
+
+/// Every path of a value, as JSON pointers.
+fn pointers(value: &Value, at: &str, all: &mut Vec<String>) {
+    all.push(at.to_owned());
+    match value {
+        Value::Array(items) => {
+            for (index, item) in items.iter().enumerate() {
+                pointers(item, &format!("{at}/{index}"), all);
+            }
+        }
+        Value::Object(fields) => {
+            for (name, field) in fields {
+                pointers(field, &format!("{at}/{}", name.replace('~', "~0").replace('/', "~1")), all);
+            }
+        }
+        _ => {}
+    }
+}
+
+#[test]
+fn another_kind_at_every_place_has_an_answer() {
+    for shape in [SHAPES[0], SHAPES[2], SHAPES[3]] {
+        let whole = value(shape.split("\n---\n").next().unwrap());
+        let mut all = Vec::new();
+        pointers(&whole, "", &mut all);
+        for at in all {
+            for kind in [json!("x"), json!(["x"])] {
+                let mut object = whole.clone();
+                *object.pointer_mut(&at).unwrap() = kind;
+                answers(object.to_string().as_bytes());
+            }
+        }
+    }
 }

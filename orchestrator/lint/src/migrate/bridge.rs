@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Log, Options, model, own_engine, take_out};
+use super::{Log, Options, model, own_engine, put, take_out};
 use crate::launch::{self, Launch, START};
 use crate::probe::{PROBES, asks};
 use crate::shell::Command;
@@ -73,8 +73,8 @@ pub(super) fn bridged(
         return Err(problems);
     }
     own_engine::free_port(workload, &mut fleet, log);
-    let spec = &mut fleet["spec"];
-    spec["model"] = model;
+    put(&mut fleet, &["spec", "model"], model);
+    let Some(spec) = fleet.get_mut("spec") else { return Ok(fleet) };
     take_out(spec, &["template", "metadata", "annotations", OVERWRITE]);
     if spec["progressDeadlineSeconds"] == 600 {
         take_out(spec, &["progressDeadlineSeconds"]);
@@ -133,7 +133,7 @@ fn clean(
             "the command of {field} does not start Ray, so that it is not known what it is for"
         )),
     }
-    let container = &mut group["template"]["spec"]["containers"][0];
+    let Some(container) = group.pointer_mut("/template/spec/containers/0") else { return };
     for name in ["command", "args"] {
         take_out(container, &[name]);
     }
@@ -149,9 +149,8 @@ fn clean(
             log.check(&format!("{field}.{name}"), &what, cure);
         }
     }
-    for (index, container) in
-        group["template"]["spec"]["containers"].as_array_mut().into_iter().flatten().enumerate()
-    {
+    let containers = group.pointer_mut("/template/spec/containers").and_then(Value::as_array_mut);
+    for (index, container) in containers.into_iter().flatten().enumerate() {
         let hook = container["lifecycle"]["preStop"].to_string();
         if hook.contains("ray stop") || hook.contains("\"ray\",\"stop\"") {
             take_out(container, &["lifecycle", "preStop"]);
@@ -164,7 +163,7 @@ fn clean(
         }
     }
     take_out(group, &["template", "metadata", "annotations", OVERWRITE]);
-    if let Some(parameters) = group["rayStartParams"].as_object_mut() {
+    if let Some(parameters) = group.pointer_mut("/rayStartParams").and_then(Value::as_object_mut) {
         parameters.remove("block");
     }
 }
@@ -224,7 +223,7 @@ fn parameters(words: &[&str], field: &str, group: &mut Value, log: &mut Log<'_>)
         match value {
             Some(value) if PARAMETERS.contains(&name) => {
                 if group["rayStartParams"][name].is_null() {
-                    group["rayStartParams"][name] = json!(value);
+                    put(group, &["rayStartParams", name], json!(value));
                 }
             }
             _ => log.dropped(

@@ -21,7 +21,9 @@ pub(super) fn fleet(workload: &Workload<'_>, log: &mut Log<'_>) -> Value {
     let (key, value) = label(workload.object.name());
     let mut metadata = set["metadata"].clone();
     for kind in ["labels", "annotations"] {
-        without_lws(&mut metadata[kind], &format!("metadata.{kind}"), log);
+        if let Some(map) = metadata.get_mut(kind) {
+            without_lws(map, &format!("metadata.{kind}"), log);
+        }
     }
     for field in [
         "managedFields",

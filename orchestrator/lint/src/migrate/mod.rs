@@ -188,6 +188,21 @@ fn fields(value: &mut Value) -> Option<&mut serde_json::Map<String, Value>> {
     value.as_object_mut()
 }
 
+/// Sets a field, and makes the objects around it that are not there. Where something else is in their place, nothing happens: to index a
+/// value for a change would panic there.
+fn put(object: &mut Value, path: &[&str], value: Value) {
+    let Some((first, rest)) = path.split_first() else {
+        *object = value;
+        return;
+    };
+    if object.is_null() {
+        *object = Value::Object(serde_json::Map::new());
+    }
+    if let Some(fields) = fields(object) {
+        put(fields.entry(*first).or_insert(Value::Null), rest, value);
+    }
+}
+
 /// Takes a field out, and objects around it that are empty then, up to the object itself.
 fn take_out(object: &mut Value, path: &[&str]) -> Option<Value> {
     let (first, rest) = path.split_first()?;

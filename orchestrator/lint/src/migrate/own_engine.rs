@@ -4,7 +4,7 @@
 use rayfleet_api::names;
 use serde_json::{Value, json};
 
-use super::{Log, take_out};
+use super::{Log, put, take_out};
 use crate::launch::{self, Launch, SCRIPT, START};
 use crate::rules::taken_by_ray;
 use crate::shell;
@@ -26,7 +26,9 @@ pub(super) fn repaired(workload: &Workload<'_>, mut fleet: Value, log: &mut Log<
         let Some(launch) = launch::of(role.container()) else { continue };
         if let Some(script) = script(&launch, role, workload) {
             let field = format!("{}.{}", role.container_field(), launch.field);
-            set(&mut group["template"]["spec"]["containers"][0], &launch.field, script);
+            if let Some(container) = group.pointer_mut("/template/spec/containers/0") {
+                set(container, &launch.field, script);
+            }
             log.changed(
                 &field,
                 "Ray is started as KubeRay needs it, and the engine as the container's process",
@@ -35,17 +37,18 @@ pub(super) fn repaired(workload: &Workload<'_>, mut fleet: Value, log: &mut Log<
             if role.head {
                 take_out(group, &["rayStartParams", "block"]);
                 if group["rayStartParams"].is_null() {
-                    group["rayStartParams"] = json!({});
+                    put(group, &["rayStartParams"], json!({}));
                 }
             }
         }
     }
     if workload.lws {
-        fleet["spec"]["template"]["metadata"]["annotations"][OVERWRITE] = json!("true");
+        put(&mut fleet, &["spec", "template", "metadata", "annotations", OVERWRITE], json!("true"));
         if let Some((_, Engine::Vllm(vllm))) = &workload.engine {
             let port = vllm.port.unwrap_or(8000).to_string();
-            let head = &mut fleet["spec"]["template"]["spec"]["headGroupSpec"]["template"];
-            head["metadata"]["labels"][names::LABEL_MODEL_PORT] = json!(port);
+            let head = ["spec", "template", "spec", "headGroupSpec", "template"];
+            let label = ["metadata", "labels", names::LABEL_MODEL_PORT];
+            put(&mut fleet, &[head.as_slice(), label.as_slice()].concat(), json!(port));
         }
     }
     fleet
@@ -60,10 +63,10 @@ pub(super) fn free_port(workload: &Workload<'_>, fleet: &mut Value, log: &mut Lo
     let port = vllm.port.unwrap_or(8000);
     let parameter = "metrics-export-port";
     let of_metrics = taken_by_ray(fleet, port).is_some_and(|who| who.contains(parameter));
-    let head = &mut fleet["spec"]["template"]["spec"]["headGroupSpec"];
+    let Some(head) = fleet.pointer_mut("/spec/template/spec/headGroupSpec") else { return };
     // Given by hand, it is somebody's wish.
-    if of_metrics && head["rayStartParams"][parameter].is_null() && head.is_object() {
-        head["rayStartParams"][parameter] = json!(METRICS);
+    if of_metrics && head["rayStartParams"][parameter].is_null() {
+        put(head, &["rayStartParams", parameter], json!(METRICS));
         let what = format!("Ray's metrics of the head go to port {METRICS}, since the engine has {port}");
         log.changed(
             &workload.launch_field(),
@@ -107,7 +110,8 @@ fn script(launch: &Launch, role: &Role<'_>, workload: &Workload<'_>) -> Option<S
 /// Sets an entry of a container's command or arguments, by its field.
 fn set(container: &mut Value, field: &str, text: String) {
     let entry = field.strip_suffix(']').and_then(|field| field.split_once('['));
-    let entry = entry.and_then(|(list, index)| container[list].get_mut(index.parse::<usize>().ok()?));
+    let entry =
+        entry.and_then(|(list, index)| container.get_mut(list)?.get_mut(index.parse::<usize>().ok()?));
     if let Some(entry) = entry {
         *entry = Value::String(text);
     }

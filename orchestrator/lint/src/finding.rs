@@ -1,0 +1,143 @@
+//! What was found in a manifest: data for all ways to show it. How it is shown is in [`crate::text`] and [`crate::sarif`].
+
+use std::fmt;
+
+use serde::Serialize;
+
+use crate::place::Place;
+use crate::read::Object;
+use crate::rule::Rule;
+
+/// How bad a finding is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// Worth to know.
+    Note,
+    /// Bites at some time.
+    Warning,
+    /// Does not work.
+    Error,
+}
+
+impl fmt::Display for Severity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Note => "note",
+            Self::Warning => "warning",
+            Self::Error => "error",
+        })
+    }
+}
+
+/// Something that was found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// The rule that found it.
+    pub rule: Rule,
+    /// How bad it is.
+    pub severity: Severity,
+    /// Number of its document, from 1 on.
+    pub document: usize,
+    /// Kind of the object.
+    pub kind: String,
+    /// Namespace of the object; empty where the manifest gives none.
+    pub namespace: String,
+    /// Name of the object.
+    pub name: String,
+    /// Path of the field; empty for all of the object.
+    pub field: String,
+    /// Where that is.
+    #[serde(flatten)]
+    pub place: Place,
+    /// What is the case.
+    pub what: String,
+    /// What the reader can do.
+    pub cure: String,
+}
+
+impl Finding {
+    /// Why it bites.
+    pub const fn why(&self) -> &'static str {
+        self.rule.about().why
+    }
+}
+
+/// What is found, as it is found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Findings(Vec<Finding>);
+
+/// Most findings that are kept of one manifest: a hostile one may have millions.
+const MOST: usize = 1_000;
+/// Most bytes of a text of a finding: it may repeat what the manifest says.
+const LONGEST: usize = 800;
+
+impl Findings {
+    /// Adds a finding at a field of an object.
+    pub fn push(
+        &mut self,
+        rule: Rule,
+        (object, field): (&Object, &str),
+        what: impl AsRef<str>,
+        cure: impl AsRef<str>,
+    ) {
+        // To look for a place takes time, and a hostile manifest would have it looked for a million times.
+        if self.0.len() < MOST {
+            self.push_at(rule, (object, field, object.place(field)), what.as_ref(), cure.as_ref());
+        }
+    }
+
+    /// Adds a finding at a place that the field's path does not lead to.
+    pub(crate) fn push_at(
+        &mut self,
+        rule: Rule,
+        (object, field, place): (&Object, &str, Place),
+        what: &str,
+        cure: &str,
+    ) {
+        if self.0.len() >= MOST {
+            return;
+        }
+        let cut = |text: &str| rayfleet_text::cut(text, LONGEST);
+        self.0.push(Finding {
+            rule,
+            severity: rule.about().severity,
+            document: object.document,
+            kind: cut(object.kind()),
+            namespace: cut(object.namespace()),
+            name: cut(object.name()),
+            field: cut(field),
+            place,
+            what: cut(what),
+            cure: cut(cure),
+        });
+    }
+
+    /// Takes over all of another.
+    pub(crate) fn append(&mut self, other: Self) {
+        let room = MOST.saturating_sub(self.0.len());
+        self.0.extend(other.0.into_iter().take(room));
+    }
+
+    /// Whether something was found at a field of an object already.
+    pub(crate) fn is_at(&self, object: &Object, field: &str) -> bool {
+        let place = object.place(field);
+        self.0.iter().any(|found| found.field == field && found.place == place)
+    }
+
+    /// All findings by their places, none twice.
+    pub(crate) fn sorted(mut self) -> Vec<Finding> {
+        self.0.sort_by(|a, b| {
+            let key = |of: &Finding| (of.document, of.place, of.rule, of.field.clone());
+            key(a).cmp(&key(b))
+        });
+        // What an alias stands for is found once for every alias.
+        self.0.dedup_by(|a, b| a.rule == b.rule && a.place == b.place && a.what == b.what);
+        self.0
+    }
+}
+
+/// The exit code of a lint: 1 if something is at least this bad, else 0. That a file cannot be read is another one's business (2).
+pub fn exit_code(findings: &[Finding], fails_from: Severity) -> u8 {
+    u8::from(findings.iter().any(|finding| finding.severity >= fails_from))
+}

@@ -1,0 +1,33 @@
+//! What will bite in manifests of multi-node engines, and their translation into fleets with a model block: AIBrix's and Rayfleet's
+//! `RayClusterFleet`s, `LeaderWorkerSet`s, and the Services and PodDisruptionBudgets beside them.
+//!
+//! Only pure functions over the bytes of a manifest: no file, no network, no cluster and no clock. Everything is bounded, whatever the
+//! bytes are. What a fleet may say is checked by `rayfleet-api`, not here a second time.
+
+pub mod finding;
+mod launch;
+pub mod migrate;
+pub mod place;
+mod probe;
+pub mod read;
+pub mod rule;
+mod rules;
+pub mod sarif;
+mod shell;
+pub mod text;
+mod vllm;
+mod workload;
+
+pub use finding::{Finding, Severity, exit_code};
+pub use migrate::{Migrated, migrate};
+pub use place::Place;
+pub use read::{LARGEST, Unreadable};
+pub use rule::Rule;
+
+/// Everything that is found in a manifest (YAML documents or JSON), by its place.
+///
+/// # Errors
+/// For bytes that are no manifest, or more than is read.
+pub fn lint(manifest: &[u8]) -> Result<Vec<Finding>, Unreadable> {
+    Ok(rules::check(&read::read(manifest)?).sorted())
+}

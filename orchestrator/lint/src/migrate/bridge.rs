@@ -1,0 +1,236 @@
+//! A fleet whose template starts its engine, as one that Rayfleet places and runs: the command becomes `spec.model`, and everything goes
+//! from the template that was there for it.
+
+use serde_json::{Value, json};
+
+use super::{Log, Options, model, own_engine, put, take_out};
+use crate::launch::{self, Launch, START};
+use crate::probe::{PROBES, asks};
+use crate::shell::Command;
+use crate::vllm::Engine;
+use crate::workload::{Role, Workload};
+
+/// Words of steps that only wait, report or set a limit that KubeRay sets too.
+const IDLE: [&str; 22] = [
+    "ulimit", "echo", "until", "while", "do", "done", "for", "if", "then", "else", "fi", "sleep", "curl",
+    "wait", "tail", "test", "[", "[[", "set", "true", ":", "printf",
+];
+/// Arguments of `ray start` that become `rayStartParams`.
+const PARAMETERS: [&str; 12] = [
+    "dashboard-agent-listen-port",
+    "dashboard-host",
+    "dashboard-port",
+    "labels",
+    "max-worker-port",
+    "memory",
+    "metrics-export-port",
+    "min-worker-port",
+    "num-cpus",
+    "num-gpus",
+    "object-store-memory",
+    "resources",
+];
+/// Arguments of `ray start` that KubeRay gives by itself.
+const KUBERAYS: [&str; 5] = ["head", "block", "address", "port", "node-ip-address"];
+const OVERWRITE: &str = "ray.io/overwrite-container-cmd";
+const CLUSTER: &str = "/spec/template/spec";
+
+/// The fleet with a model block, or why there can be none.
+pub(super) fn bridged(
+    workload: &Workload<'_>,
+    fleet: &Value,
+    options: Options,
+    log: &mut Log<'_>,
+) -> Result<Value, Vec<String>> {
+    let launch = workload.launch.as_ref();
+    let Some((launch, (number, engine))) = launch.zip(workload.engine.as_ref()) else {
+        return Err(vec!["the head has no command that starts an engine which is known".to_owned()]);
+    };
+    let Engine::Vllm(vllm) = engine else {
+        return Err(vec![
+            "only vLLM's command can become a model block; another engine needs type custom".to_owned(),
+        ]);
+    };
+    let mut fleet = fleet.clone();
+    let exported = exported(launch);
+    let model = model::block(workload, vllm, &exported, options, log)?;
+    let port = vllm.port.unwrap_or(8000);
+    let mut problems = Vec::new();
+    let silent = |role: &&Role<'_>| ["command", "args"].iter().all(|name| role.container()[name].is_null());
+    if let Some(role) = workload.roles.iter().find(silent).filter(|_| workload.lws) {
+        problems.push(format!("what the image of {} runs is not known", role.container_field()));
+    }
+    for (index, role) in workload.roles.iter().enumerate() {
+        let group = match index.checked_sub(1) {
+            None => format!("{CLUSTER}/headGroupSpec"),
+            Some(worker) => format!("{CLUSTER}/workerGroupSpecs/{worker}"),
+        };
+        let Some(group) = fleet.pointer_mut(&group) else { continue };
+        let of_engine = role.head.then_some(*number);
+        clean(role, group, (of_engine, port), &mut problems, log);
+    }
+    if !problems.is_empty() {
+        return Err(problems);
+    }
+    own_engine::free_port(workload, &mut fleet, log);
+    put(&mut fleet, &["spec", "model"], model);
+    let Some(spec) = fleet.get_mut("spec") else { return Ok(fleet) };
+    take_out(spec, &["template", "metadata", "annotations", OVERWRITE]);
+    if spec["progressDeadlineSeconds"] == 600 {
+        take_out(spec, &["progressDeadlineSeconds"]);
+        let what = "progressDeadlineSeconds: 600, AIBrix's default, is gone";
+        log.changed(
+            "spec.progressDeadlineSeconds",
+            what,
+            "the deadline follows the time that groups take; write 601 for ten minutes",
+        );
+    }
+    let head = workload.head().map(Role::container_field).unwrap_or_default();
+    log.check(
+        &format!("{head}.image"),
+        "the image needs Ray with its dashboard (ray[default]), of the version of rayVersion",
+        "ask it: python -c 'import ray, aiohttp; print(ray.__version__)'",
+    );
+    Ok(fleet)
+}
+
+/// Variables that the script exports, for the engine's environment.
+fn exported(launch: &Launch) -> Vec<(String, String)> {
+    let exports = launch.commands.iter().filter(|command| is_export(command));
+    let words = exports.flat_map(|command| command.words.iter().skip(1));
+    words
+        .filter_map(|word| word.text.split_once('='))
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect()
+}
+
+/// An `export` whose values are all fixed.
+fn is_export(command: &Command) -> bool {
+    let literal = command.words.iter().all(|word| word.literal);
+    literal && command.words.first().is_some_and(|word| word.text == "export")
+}
+
+/// Takes from a group what started the engine and Ray.
+fn clean(
+    role: &Role<'_>,
+    group: &mut Value,
+    (engine, port): (Option<usize>, u16),
+    problems: &mut Vec<String>,
+    log: &mut Log<'_>,
+) {
+    let field = role.container_field();
+    let launch = launch::of(role.container());
+    let has_command = ["command", "args"].iter().any(|name| !role.container()[name].is_null());
+    match &launch {
+        Some(launch) if engine.is_some() || launch.ray_start().is_some() => {
+            let at = format!("{field}.{}", launch.field);
+            for (index, command) in launch.commands.iter().enumerate() {
+                step(command, engine == Some(index), &at, group, log);
+            }
+        }
+        None if !has_command => {}
+        _ => problems.push(format!(
+            "the command of {field} does not start Ray, so that it is not known what it is for"
+        )),
+    }
+    let Some(container) = group.pointer_mut("/template/spec/containers/0") else { return };
+    for name in ["command", "args"] {
+        take_out(container, &[name]);
+    }
+    for name in PROBES.iter().filter(|_| role.head) {
+        if asks(role.container(), name, port) {
+            take_out(container, &[name]);
+            let what = format!("the head's {name}, which asked the engine, is gone");
+            let cure = "Rayfleet launches the engine once all pods are ready, and asks it itself; spec.model.startTimeout is how long it may load";
+            log.changed(&format!("{field}.{name}"), &what, cure);
+        } else if container[name]["exec"].is_object() {
+            let what = format!("the head's {name} runs a command");
+            let cure = "take it out if that asks the engine: it starts once all containers are ready";
+            log.check(&format!("{field}.{name}"), &what, cure);
+        }
+    }
+    let containers = group.pointer_mut("/template/spec/containers").and_then(Value::as_array_mut);
+    for (index, container) in containers.into_iter().flatten().enumerate() {
+        let hook = container["lifecycle"]["preStop"].to_string();
+        if hook.contains("ray stop") || hook.contains("\"ray\",\"stop\"") {
+            take_out(container, &["lifecycle", "preStop"]);
+            let field = format!("{}.spec.containers[{index}].lifecycle.preStop", role.field);
+            log.changed(
+                &field,
+                "the preStop hook with ray stop is gone",
+                "Rayfleet drains, then stops the engine, then deletes pods",
+            );
+        }
+    }
+    take_out(group, &["template", "metadata", "annotations", OVERWRITE]);
+    if let Some(parameters) = group.pointer_mut("/rayStartParams").and_then(Value::as_object_mut) {
+        parameters.remove("block");
+    }
+}
+
+/// One step of a script that is no longer run.
+fn step(command: &Command, engine: bool, field: &str, group: &mut Value, log: &mut Log<'_>) {
+    let words: Vec<&str> = command.words.iter().map(|word| word.text.as_str()).collect();
+    let line = rayfleet_text::cut(&words.join(" "), 120);
+    if engine {
+        if command.redirected || command.end == crate::shell::End::Pipe {
+            log.dropped(
+                field,
+                "the engine's output goes to the log of its Ray job alone",
+                "read it in the Ray dashboard",
+            );
+        }
+        return;
+    }
+    if command.names(START) {
+        if words.iter().any(|word| word.contains("--") && word.contains(START)) {
+            let what = format!("what `{line}` adds to Ray's start is gone");
+            log.dropped(
+                field,
+                &what,
+                "write it into rayStartParams if it is needed; KubeRay gives the pod's address by itself",
+            );
+        }
+        return;
+    }
+    if launch::starts_ray(command) {
+        parameters(&words, field, group, log);
+        return;
+    }
+    let idle = words.first().is_none_or(|first| IDLE.contains(first));
+    if !idle && !is_export(command) {
+        log.dropped(
+            field,
+            &format!("`{line}` is no longer run"),
+            "build it into the image, or make it an initContainer",
+        );
+    }
+}
+
+/// The arguments of a `ray start`, or of vLLM's script, which passes them on, as KubeRay's parameters.
+fn parameters(words: &[&str], field: &str, group: &mut Value, log: &mut Log<'_>) {
+    // Behind `ray start`, or behind what vLLM's script is called as.
+    let begins = |word: &&&str| !["start", "leader", "worker"].contains(*word);
+    let mut words = words.iter().skip_while(begins).skip(1).peekable();
+    while let Some(word) = words.next() {
+        let (option, inline) =
+            word.split_once('=').map_or((*word, None), |(option, value)| (option, Some(value)));
+        let name = option.trim_start_matches('-');
+        let value = inline.or_else(|| words.next_if(|next| !next.starts_with('-')).copied());
+        if KUBERAYS.contains(&name) || name.starts_with("ray_") {
+            continue;
+        }
+        match value {
+            Some(value) if PARAMETERS.contains(&name) => {
+                if group["rayStartParams"][name].is_null() {
+                    put(group, &["rayStartParams", name], json!(value));
+                }
+            }
+            _ => log.dropped(
+                field,
+                &format!("`{word}` of ray start is gone"),
+                "write it into rayStartParams if it is needed",
+            ),
+        }
+    }
+}

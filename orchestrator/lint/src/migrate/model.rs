@@ -1,0 +1,96 @@
+//! The model block that says what a command said.
+
+use serde_json::{Value, json};
+
+use super::{Log, Options};
+use crate::vllm::Vllm;
+use crate::workload::Workload;
+
+/// Port of the model block where it gives none.
+const PORT: u16 = 8000;
+
+/// The block, or why there can be none.
+pub(super) fn block(
+    workload: &Workload<'_>,
+    vllm: &Vllm,
+    exported: &[(String, String)],
+    options: Options,
+    log: &mut Log<'_>,
+) -> Result<Value, Vec<String>> {
+    let mut problems: Vec<String> = vllm
+        .odd
+        .iter()
+        .map(|odd| format!("`{odd}` has no fixed value that a model block could have"))
+        .collect();
+    let field = workload.launch_field();
+    let source = vllm.source.clone().unwrap_or_else(|| {
+        problems.push("the command names no model right behind `vllm serve` or with --model".to_owned());
+        String::new()
+    });
+    let (tensor, pipeline) = sizes(workload, vllm, options, &mut problems, log);
+    if !problems.is_empty() {
+        return Err(problems);
+    }
+    // vLLM serves a model under its source unless it is told otherwise.
+    let name = vllm.served.first().unwrap_or(&source);
+    if let [_, others @ ..] = vllm.served.as_slice()
+        && !others.is_empty()
+    {
+        let what = format!("the model is no longer served as {}", others.join(", "));
+        log.dropped(&field, &what, "a model block has one name: let clients ask for it");
+    }
+    let mut model =
+        json!({"name": name, "source": source, "parallelism": {"tensor": tensor, "pipeline": pipeline}});
+    if let Some(port) = vllm.port.filter(|port| *port != PORT) {
+        model["port"] = json!(port);
+    }
+    let mut engine = json!({});
+    if !vllm.rest.is_empty() {
+        engine["args"] = json!(vllm.rest);
+    }
+    let env = exported.iter().chain(&vllm.env).map(|(name, value)| json!({"name": name, "value": value}));
+    let env: Vec<Value> = env.collect();
+    if !env.is_empty() {
+        engine["env"] = json!(env);
+    }
+    if engine != json!({}) {
+        model["engine"] = engine;
+    }
+    log.changed(&field, "the engine's command became spec.model", "read it before you apply it");
+    Ok(model)
+}
+
+/// Tensor and pipeline sizes.
+fn sizes(
+    workload: &Workload<'_>,
+    vllm: &Vllm,
+    options: Options,
+    problems: &mut Vec<String>,
+    log: &mut Log<'_>,
+) -> (u64, u64) {
+    let (tensor, pipeline) = (u64::from(vllm.tensor), u64::from(vllm.pipeline));
+    let mut gpus =
+        workload.roles.iter().filter(|role| role.pods > 0).map(|role| role.gpus.unwrap_or_default());
+    let first = gpus.next().unwrap_or_default();
+    let each = if gpus.all(|gpus| gpus == first) { u64::from(first) } else { 0 };
+    if each == 0 || tensor <= each || !vllm.ranks().is_multiple_of(each) {
+        return (tensor, pipeline);
+    }
+    let stages = vllm.ranks() / each;
+    let other = format!("tensor {each} x pipeline {stages}");
+    if options.split_tensor {
+        let what =
+            format!("tensor {tensor} x pipeline {pipeline} became {other}, so that no stage leaves its pod");
+        log.changed(
+            &workload.launch_field(),
+            &what,
+            "measure it, and see that the model has as many layers as stages",
+        );
+        return (each, stages);
+    }
+    problems.push(format!(
+        "tensor {tensor} is more than the {each} GPUs of a pod, and a stage never leaves its pod without placement.tensorDomain: \
+         let the migration split it into {other}, or name the fabric's label by hand"
+    ));
+    (tensor, pipeline)
+}

@@ -1,0 +1,400 @@
+//! From the bytes of a manifest to its objects, with the line and column of every field. Reading is bounded: whatever the bytes are, the
+//! answer is objects or one error with its place. What the objects say is other modules' business.
+
+use std::fmt;
+
+use rayfleet_text::cut;
+use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
+use serde_json::{Map, Number, Value};
+use serde_saphyr::{DuplicateKeyPolicy, Spanned};
+
+use crate::place::Place;
+
+/// Largest manifest that is read, in bytes.
+pub const LARGEST: usize = 4 << 20;
+/// Most bytes of texts, once aliases are put in, so that a small manifest does not become a large one.
+const MOST_TEXT: usize = LARGEST;
+/// Most fields, entries and texts, once aliases are put in.
+const MOST_NODES: usize = 200_000;
+/// Most levels of nesting. A fleet has some twenty; each takes some 40 KiB of stack without optimization.
+const DEEPEST: usize = 36;
+/// Most documents.
+const MOST_DOCUMENTS: usize = 500;
+/// Most objects: each Service is compared with each fleet.
+const MOST_OBJECTS: usize = 1_000;
+/// Bytes of a parser's error that are kept: it may repeat what it was given.
+const LONGEST_ERROR: usize = 300;
+
+/// Why a manifest cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}{problem}", .at.map(|at| format!("{at}: ")).unwrap_or_default())]
+pub struct Unreadable {
+    /// Where, if that is known.
+    pub at: Option<Place>,
+    /// What is wrong.
+    pub problem: String,
+}
+
+/// A value of a manifest and where it is.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Node {
+    /// Where it is written; for what an alias stands for, where the anchor is.
+    pub at: Place,
+    /// What it is.
+    pub kind: Kind,
+}
+
+/// Kinds of values.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Kind {
+    /// A text, a number, true, false or nothing.
+    Scalar(Value),
+    /// A list.
+    List(Vec<Node>),
+    /// An object, with every key as often as it is written.
+    Object(Vec<Entry>),
+}
+
+/// A field of an object.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Entry {
+    /// Its name.
+    pub key: String,
+    /// Where its name is written.
+    pub at: Place,
+    /// Its value.
+    pub node: Node,
+}
+
+/// An object of Kubernetes in a manifest.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Object {
+    /// Number of its document, from 1 on; documents with nothing in them do not count.
+    pub document: usize,
+    /// With all places.
+    pub node: Node,
+    /// The same without places. Of a key that is written twice the last one counts, as in Go's readers of JSON.
+    pub value: Value,
+}
+
+/// The objects of a manifest, in their order. The items of a `List` are objects of their own.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Manifest {
+    /// The objects.
+    pub objects: Vec<Object>,
+}
+
+impl Object {
+    /// `apiVersion`, or nothing.
+    pub fn api_version(&self) -> &str {
+        self.value["apiVersion"].as_str().unwrap_or_default()
+    }
+
+    /// `kind`, or nothing.
+    pub fn kind(&self) -> &str {
+        self.value["kind"].as_str().unwrap_or_default()
+    }
+
+    /// Name, or nothing.
+    pub fn name(&self) -> &str {
+        self.value["metadata"]["name"].as_str().unwrap_or_default()
+    }
+
+    /// Namespace, or nothing where the command line decides.
+    pub fn namespace(&self) -> &str {
+        self.value["metadata"]["namespace"].as_str().unwrap_or_default()
+    }
+
+    /// Whether it is of this kind in this API group, in any version.
+    pub fn is(&self, group: &str, kind: &str) -> bool {
+        let of = self.api_version().split_once('/').map_or("", |(group, _)| group);
+        of == group && self.kind() == kind
+    }
+
+    /// Where a field is, by its path from the object on, such as `spec.model.port` or `spec.template.spec.workerGroupSpecs[0]`; of one
+    /// that is not there, where the nearest object around it is.
+    pub fn place(&self, path: &str) -> Place {
+        crate::place::of(&self.node, path)
+    }
+}
+
+/// Reads YAML documents or JSON.
+///
+/// # Errors
+/// For bytes that are not such a manifest, or more of it than the bounds allow.
+pub fn read(bytes: &[u8]) -> Result<Manifest, Unreadable> {
+    if bytes.len() > LARGEST {
+        let problem =
+            format!("has {} bytes, at most {LARGEST} are read: give the fleets' own manifest", bytes.len());
+        return Err(Unreadable { at: None, problem });
+    }
+    let text = str::from_utf8(bytes).map_err(|error| Unreadable {
+        at: Some(Place::at_byte(bytes, error.valid_up_to())),
+        problem: "is not UTF-8: save it as UTF-8".to_owned(),
+    })?;
+    if let Some(nul) = bytes.iter().position(|byte| *byte == 0) {
+        let problem = "has a NUL byte, which no YAML and no JSON may have".to_owned();
+        return Err(Unreadable { at: Some(Place::at_byte(bytes, nul)), problem });
+    }
+    let documents: Vec<Node> =
+        serde_saphyr::from_multiple_with_options(text, options()).map_err(|error| {
+            let at = error.location().map(|at| Place::new(at.line(), at.column()));
+            // The parser's own words name the line once more.
+            Unreadable { at, problem: format!("is no YAML: {}", cut(&error.to_string(), LONGEST_ERROR)) }
+        })?;
+    let mut objects = Vec::new();
+    for (number, node) in documents.into_iter().enumerate() {
+        push_objects(number + 1, node, &mut objects);
+    }
+    if objects.len() > MOST_OBJECTS {
+        let problem = format!(
+            "has {} objects, at most {MOST_OBJECTS} are read: give fewer files at a time",
+            objects.len()
+        );
+        return Err(Unreadable { at: None, problem });
+    }
+    Ok(Manifest { objects })
+}
+
+fn options() -> serde_saphyr::Options {
+    serde_saphyr::options! {
+        budget: serde_saphyr::budget! {
+            max_reader_input_bytes: Some(LARGEST),
+            max_documents: MOST_DOCUMENTS,
+            max_depth: DEEPEST,
+            max_nodes: MOST_NODES,
+            max_events: 2 * MOST_NODES,
+            max_total_scalar_bytes: MOST_TEXT,
+            max_recorded_anchor_bytes: MOST_TEXT,
+            max_recorded_anchor_events: 2 * MOST_NODES,
+        },
+        duplicate_keys: DuplicateKeyPolicy::PassThrough,
+        alias_limits: serde_saphyr::alias_limits! {
+            max_total_replayed_events: MOST_NODES,
+        },
+        with_snippet: false,
+    }
+}
+
+/// An object, or the items of a list of them.
+fn push_objects(document: usize, node: Node, objects: &mut Vec<Object>) {
+    let value = node.value();
+    let is_list =
+        value["kind"].as_str().is_some_and(|kind| kind.ends_with("List")) && value["items"].is_array();
+    if !is_list {
+        objects.push(Object { document, node, value });
+        return;
+    }
+    let Kind::Object(fields) = node.kind else { return };
+    let items = fields.into_iter().rfind(|field| field.key == "items").map(|field| field.node.kind);
+    let Some(Kind::List(items)) = items else { return };
+    objects.extend(items.into_iter().map(|node| Object { document, value: node.value(), node }));
+}
+
+impl Node {
+    /// The value without places.
+    pub fn value(&self) -> Value {
+        match &self.kind {
+            Kind::Scalar(value) => value.clone(),
+            Kind::List(items) => items.iter().map(Self::value).collect(),
+            Kind::Object(fields) => {
+                let fields = fields.iter().map(|field| (field.key.clone(), field.node.value()));
+                Value::Object(fields.collect::<Map<_, _>>())
+            }
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Node {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let Spanned { value, defined, .. } = Spanned::<Kind>::deserialize(deserializer)?;
+        Ok(Self { at: Place::new(defined.line(), defined.column()), kind: value })
+    }
+}
+
+impl<'de> Deserialize<'de> for Kind {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(AnyKind)
+    }
+}
+
+struct AnyKind;
+
+impl<'de> Visitor<'de> for AnyKind {
+    type Value = Kind;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a value of YAML")
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Kind, E> {
+        Ok(Kind::Scalar(Value::Bool(value)))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Kind, E> {
+        Ok(Kind::Scalar(value.into()))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Kind, E> {
+        Ok(Kind::Scalar(value.into()))
+    }
+
+    fn visit_i128<E: serde::de::Error>(self, value: i128) -> Result<Kind, E> {
+        self.visit_string(value.to_string())
+    }
+
+    fn visit_u128<E: serde::de::Error>(self, value: u128) -> Result<Kind, E> {
+        self.visit_string(value.to_string())
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Kind, E> {
+        let number = Number::from_f64(value).map(Value::Number);
+        Ok(Kind::Scalar(number.unwrap_or_else(|| Value::String(value.to_string()))))
+    }
+
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Kind, E> {
+        Ok(Kind::Scalar(Value::String(text.to_owned())))
+    }
+
+    fn visit_string<E: serde::de::Error>(self, text: String) -> Result<Kind, E> {
+        Ok(Kind::Scalar(Value::String(text)))
+    }
+
+    fn visit_bytes<E: serde::de::Error>(self, bytes: &[u8]) -> Result<Kind, E> {
+        self.visit_str(&String::from_utf8_lossy(bytes))
+    }
+
+    fn visit_unit<E>(self) -> Result<Kind, E> {
+        Ok(Kind::Scalar(Value::Null))
+    }
+
+    fn visit_none<E: serde::de::Error>(self) -> Result<Kind, E> {
+        self.visit_unit()
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Kind, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Kind, A::Error> {
+        let mut items = Vec::new();
+        while let Some(item) = seq.next_element::<Node>()? {
+            items.push(item);
+        }
+        Ok(Kind::List(items))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Kind, A::Error> {
+        let mut fields = Vec::new();
+        while let Some(key) = map.next_key::<Spanned<Option<String>>>()? {
+            let at = Place::new(key.defined.line(), key.defined.column());
+            let key = key.value.ok_or_else(|| A::Error::custom("a key of nothing"))?;
+            fields.push(Entry { key, at, node: map.next_value()? });
+        }
+        Ok(Kind::Object(fields))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn one(text: &str) -> Object {
+        read(text.as_bytes()).unwrap().objects.remove(0)
+    }
+
+    #[test]
+    fn every_field_has_its_place() {
+        let object = one("# head\nkind: Pod\nspec:\n  a.b/c: [x, {y: 1}]\n  d: &e {f: 2}\n  g: *e\n");
+        for (path, place) in [
+            ("kind", (2, 1)),
+            ("spec", (3, 1)),
+            ("spec.a.b/c", (4, 3)),
+            ("spec[a.b/c][1].y", (4, 15)),
+            ("spec.a.b/c[1].none.at.all", (4, 14)),
+            ("spec.d.f", (5, 10)),
+            ("spec.g.f", (5, 10)),
+            ("spec.none", (3, 1)),
+            ("none", (2, 1)),
+            ("", (2, 1)),
+        ] {
+            assert_eq!(object.place(path), Place::new(place.0, place.1), "{path}");
+        }
+        assert_eq!(
+            object.value,
+            json!({"kind": "Pod", "spec": {"a.b/c": ["x", {"y": 1}], "d": {"f": 2}, "g": {"f": 2}}})
+        );
+    }
+
+    #[test]
+    fn of_two_names_that_fit_a_path_the_longer_one_counts() {
+        let object = one("spec:\n  a: {b: 1}\n  a.b: 2\n  a.b.c: 3\n");
+        for (path, line) in [("spec.a.b", 3), ("spec.a.b.c", 4), ("spec.a", 2), ("spec.ab", 1)] {
+            assert_eq!(object.place(path).line, line, "{path}");
+        }
+    }
+
+    #[test]
+    fn documents_lists_and_json_give_objects() {
+        let manifest =
+            read(b"---\n---\nkind: A\n---\nkind: BList\nitems: [{kind: B, n: 1}, {kind: C}]\n").unwrap();
+        let kinds: Vec<_> = manifest.objects.iter().map(|object| (object.document, object.kind())).collect();
+        assert_eq!(kinds, [(1, "A"), (2, "B"), (2, "C")]);
+        let object = one("{\"kind\": \"A\",\n \"spec\": {\"replicas\": 2}}");
+        assert_eq!(
+            (object.value["spec"]["replicas"].as_u64(), object.place("spec.replicas").line),
+            (Some(2), 2)
+        );
+    }
+
+    #[test]
+    fn what_is_no_manifest_is_an_error_with_its_place() {
+        for (bytes, at, part) in [
+            (b"a: [\n".as_slice(), true, "is no YAML"),
+            (b"a: 1\n\xff\xfe", true, "is not UTF-8"),
+            (b"a: \"\0\"", true, "has a NUL byte"),
+            (b"a: *b\n", true, "is no YAML"),
+        ] {
+            let error = read(bytes).unwrap_err();
+            assert_eq!(error.at.is_some(), at, "{error}");
+            assert!(error.problem.contains(part), "{error}");
+        }
+        assert_eq!(read(b"a: 1\n\xff").unwrap_err().at, Some(Place::new(2, 1)));
+        let large = vec![b' '; LARGEST + 1];
+        assert!(read(&large).unwrap_err().problem.starts_with("has 4194305 bytes"));
+    }
+
+    #[test]
+    fn a_small_manifest_never_becomes_a_large_one() {
+        let laughs = (1..20).fold("a0: &a0 [x, x, x, x, x, x, x, x]\n".to_owned(), |text, n| {
+            let before = n - 1;
+            text + &format!(
+                "a{n}: &a{n} [*a{before}, *a{before}, *a{before}, *a{before}, *a{before}, *a{before}]\n"
+            )
+        });
+        let long = format!("a: &a {}\nb: [{}]\n", "x".repeat(1 << 20), vec!["*a"; 90].join(", "));
+        let deep = format!("a: {}{}\n", "[".repeat(10_000), "]".repeat(10_000));
+        let blocks = (0..900).fold(String::new(), |text, level| text + &" ".repeat(level) + "a:\n");
+        let keys: String =
+            (0..1_000).fold(String::new(), |text, n| text + &format!("k{n}{}: 1, ", "x".repeat(900)));
+        let merged = format!("a: &a {{{keys}}}\nb: [{}]\n", vec!["{<<: *a}"; 500].join(", "));
+        let many = "---\na: 1\n".repeat(2_000);
+        let wide = format!("a: [{}]", "1,".repeat(1 << 20));
+        let list = format!("kind: List\nitems: [{}]", "{},".repeat(2_000));
+        for (what, text) in [
+            ("laughs", laughs),
+            ("long", long),
+            ("deep", deep),
+            ("blocks", blocks),
+            ("merged", merged),
+            ("many", many),
+            ("wide", wide),
+            ("list", list),
+        ] {
+            let error = read(text.as_bytes()).unwrap_err();
+            assert!(error.problem.len() < 400, "{what}: {error}");
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! What a pod template says that bites in any group: hooks, images, variables, shared memory, what is installed at a start.
+
+use serde_json::Value;
+
+use crate::finding::Findings;
+use crate::launch;
+use crate::rule::Rule;
+use crate::workload::{Role, Workload};
+
+/// Programs that install packages, and the word by which they do.
+const INSTALLERS: [(&str, &str); 9] = [
+    ("pip", "install"),
+    ("pip3", "install"),
+    ("uv", "install"),
+    ("conda", "install"),
+    ("apt", "install"),
+    ("apt-get", "install"),
+    ("yum", "install"),
+    ("dnf", "install"),
+    ("apk", "add"),
+];
+/// How names of variables with secrets end.
+const SECRETS: [&str; 7] =
+    ["TOKEN", "PASSWORD", "SECRET", "API_KEY", "ACCESS_KEY", "SECRET_KEY", "ACCESS_KEY_ID"];
+
+pub(super) fn check(workload: &Workload<'_>, findings: &mut Findings) {
+    for role in &workload.roles {
+        for (field, container) in containers(role) {
+            hook(workload, &field, container, findings);
+            image(workload, &field, container, findings);
+            variables(workload, &field, container, findings);
+            installs(workload, &field, container, findings);
+        }
+        shared_memory(workload, role, findings);
+    }
+    let Some(head) = workload.head() else { return };
+    let grace = &head.template["spec"]["terminationGracePeriodSeconds"];
+    if !workload.lws && grace.is_null() && head.template["spec"].is_object() {
+        let what = "an eviction or the end of its machine gives requests 30 seconds: there is no terminationGracePeriodSeconds";
+        let cure = "write the longest time that a request may take, and a preStop hook that keeps the containers for it";
+        findings.push(Rule::NoGracePeriod, (workload.object, &format!("{}.spec", head.field)), what, cure);
+    }
+}
+
+/// All containers with their fields.
+pub(super) fn containers<'r>(role: &'r Role<'_>) -> impl Iterator<Item = (String, &'r Value)> {
+    ["initContainers", "containers"].into_iter().flat_map(move |kind| {
+        let list = role.template["spec"][kind].as_array().into_iter().flatten().enumerate();
+        list.map(move |(index, container)| (format!("{}.spec.{kind}[{index}]", role.field), container))
+    })
+}
+
+fn hook(workload: &Workload<'_>, field: &str, container: &Value, findings: &mut Findings) {
+    let words = container["lifecycle"]["preStop"]["exec"]["command"].as_array();
+    let line: Vec<&str> = words.into_iter().flatten().filter_map(Value::as_str).collect();
+    if line.join(" ").contains("ray stop") {
+        let what = "the preStop hook ends Ray at once, and with it every request of the group that is still answered";
+        let cure = "take the hook out: Rayfleet drains a group before it deletes it; for evictions let the hook wait, as sleep 120";
+        let field = format!("{field}.lifecycle.preStop");
+        findings.push(Rule::RayStopInPreStop, (workload.object, &field), what, cure);
+    }
+}
+
+fn image(workload: &Workload<'_>, field: &str, container: &Value, findings: &mut Findings) {
+    let Some(image) = container["image"].as_str().filter(|image| !image.contains(['@', '$', '{', '<']))
+    else {
+        return;
+    };
+    let last = image.rsplit('/').next().unwrap_or_default();
+    if last.split_once(':').is_none_or(|(_, tag)| tag == "latest") {
+        let what = format!("image `{image}` is another one tomorrow");
+        let field = format!("{field}.image");
+        findings.push(Rule::FloatingImage, (workload.object, &field), what, "name a version, or a digest");
+    }
+}
+
+fn variables(workload: &Workload<'_>, field: &str, container: &Value, findings: &mut Findings) {
+    for (index, variable) in container["env"].as_array().into_iter().flatten().enumerate() {
+        let name = variable["name"].as_str().unwrap_or_default();
+        let Some(value) = variable["value"].as_str().filter(|value| !value.is_empty()) else { continue };
+        let field = format!("{field}.env[{index}].value");
+        let upper = name.to_ascii_uppercase();
+        if has_shell_variable(value) {
+            let what = format!("{name} is the text `{value}` unless the file goes through envsubst");
+            let cure =
+                "write $(NAME) for another variable of the container, or valueFrom.secretKeyRef for a secret";
+            findings.push(Rule::ShellVariableInEnv, (workload.object, &field), what, cure);
+        } else if SECRETS.iter().any(|end| upper.ends_with(end)) && !value.contains("$(") {
+            let what = format!("{name} is written in clear");
+            let cure = "put it into a Secret and write valueFrom.secretKeyRef";
+            findings.push(Rule::SecretInClear, (workload.object, &field), what, cure);
+        }
+    }
+}
+
+/// `$NAME` or `${NAME}`, but no `$(NAME)` and no `$$`.
+fn has_shell_variable(value: &str) -> bool {
+    let mut rest = value;
+    while let Some((_, after)) = rest.split_once('$') {
+        if after.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_' || c == '{') {
+            return true;
+        }
+        rest = after.strip_prefix('$').unwrap_or(after);
+    }
+    false
+}
+
+fn installs(workload: &Workload<'_>, field: &str, container: &Value, findings: &mut Findings) {
+    let Some(launch) = launch::of(container) else { return };
+    let found = launch.commands.iter().find_map(|command| {
+        let words: Vec<&str> = command.words.iter().map(|word| word.text.as_str()).collect();
+        let installs = |(program, verb): &(&str, &str)| words.contains(program) && words.contains(verb);
+        INSTALLERS.iter().any(installs).then(|| words.join(" "))
+    });
+    if let Some(line) = found {
+        let what = format!("every start runs `{}`", rayfleet_text::cut(&line, 80));
+        let cure = "build an image that has the packages";
+        let field = format!("{field}.{}", launch.field);
+        findings.push(Rule::InstallsAtStart, (workload.object, &field), what, cure);
+    }
+}
+
+fn shared_memory(workload: &Workload<'_>, role: &Role<'_>, findings: &mut Findings) {
+    let mounts = role.container()["volumeMounts"].as_array().into_iter().flatten();
+    let mounted = mounts.into_iter().any(|mount| mount["mountPath"] == "/dev/shm");
+    if workload.lws && !mounted && role.gpus.is_some_and(|gpus| gpus > 1) {
+        let what = "nothing is mounted at /dev/shm: the ranks of a pod share 64 MiB";
+        let cure = "mount an emptyDir with medium: Memory there";
+        findings.push(Rule::NoSharedMemory, (workload.object, &role.container_field()), what, cure);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_a_shell_would_expand_is_one() {
+        for (value, is) in [
+            ("$HF_TOKEN", true),
+            ("a${B}", true),
+            ("$(A)", false),
+            ("$$A", false),
+            ("5$", false),
+            ("$$$A", true),
+        ] {
+            assert_eq!(has_shell_variable(value), is, "{value}");
+        }
+    }
+}

@@ -1,0 +1,233 @@
+//! The words of a command that starts vLLM's server, as its argument parser takes them (`vllm serve`, or the older module
+//! `vllm.entrypoints.openai.api_server`): what the model block says itself, and the rest.
+
+use crate::shell::Word;
+
+/// A command that starts vLLM's server.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Vllm {
+    /// What it loads.
+    pub(crate) source: Option<String>,
+    /// Names that clients may ask for.
+    pub(crate) served: Vec<String>,
+    /// Tensor-parallel size.
+    pub(crate) tensor: u32,
+    /// Pipeline-parallel size.
+    pub(crate) pipeline: u32,
+    /// Port, if one is given.
+    pub(crate) port: Option<u16>,
+    /// All further arguments.
+    pub(crate) rest: Vec<String>,
+    /// Variables that are set before the command.
+    pub(crate) env: Vec<(String, String)>,
+    /// What of it only the container, or only a person, can resolve.
+    pub(crate) odd: Vec<String>,
+}
+
+/// A command that starts an engine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Engine {
+    /// vLLM's server.
+    Vllm(Vllm),
+    /// Another server of a known name.
+    Other(&'static str),
+}
+
+/// Modules and programs of other engines.
+const OTHERS: [(&str, &str); 5] = [
+    ("sglang.launch_server", "SGLang"),
+    ("sglang", "SGLang"),
+    ("trtllm-serve", "TensorRT-LLM"),
+    ("llama-server", "llama.cpp"),
+    ("lmdeploy", "LMDeploy"),
+];
+/// Options of one value that the model block, or Rayfleet itself, says in their place.
+const OF_ONE_VALUE: [&str; 8] = [
+    "tensor-parallel-size",
+    "tp",
+    "pipeline-parallel-size",
+    "pp",
+    "port",
+    "model",
+    "distributed-executor-backend",
+    "host",
+];
+/// The module that `vllm serve` replaced.
+const MODULE: &str = "vllm.entrypoints.openai.api_server";
+
+/// The engine that a command starts, if it starts one.
+pub(crate) fn engine(words: &[Word]) -> Option<Engine> {
+    let mut env = Vec::new();
+    let mut words = words.iter().peekable();
+    while let Some(word) = words.peek() {
+        if ["exec", "nohup", "env", "time"].contains(&word.text.as_str()) {
+            words.next();
+        } else if let Some((name, value)) = assignment(&word.text) {
+            env.push((name.to_owned(), value.to_owned(), word.literal));
+            words.next();
+        } else {
+            break;
+        }
+    }
+    let program = words.next()?;
+    let program = program.text.rsplit('/').next().unwrap_or_default();
+    let words: Vec<&Word> = words.collect();
+    let (named, arguments) = if program.starts_with("python") {
+        let module = words.iter().position(|word| word.text == "-m")?;
+        (words.get(module + 1)?.text.as_str(), words.get(module + 2..)?)
+    } else {
+        (program, words.as_slice())
+    };
+    if let Some((_, name)) = OTHERS.iter().find(|(other, _)| *other == named) {
+        return Some(Engine::Other(name));
+    }
+    let mut vllm = match (named, arguments) {
+        ("vllm", [serve, rest @ ..]) if serve.text == "serve" => parse(rest, true),
+        (MODULE, rest) => parse(rest, false),
+        _ => return None,
+    };
+    vllm.odd.extend(
+        env.iter().filter(|(_, _, literal)| !literal).map(|(name, value, _)| format!("{name}={value}")),
+    );
+    vllm.env = env.into_iter().map(|(name, value, _)| (name, value)).collect();
+    Some(Engine::Vllm(vllm))
+}
+
+fn assignment(text: &str) -> Option<(&str, &str)> {
+    let (name, value) = text.split_once('=')?;
+    let first = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
+    (first && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')).then_some((name, value))
+}
+
+/// An argument as argparse sees it: an option, or a value of one.
+fn is_option(text: &str) -> bool {
+    text.strip_prefix('-').is_some_and(|rest| !rest.is_empty() && rest.parse::<f64>().is_err())
+}
+
+fn parse(words: &[&Word], positional: bool) -> Vllm {
+    let mut vllm = Vllm { tensor: 1, pipeline: 1, ..Vllm::default() };
+    let mut words = words.iter().peekable();
+    if positional && let Some(model) = words.next_if(|word| !is_option(&word.text)) {
+        vllm.take_odd(model);
+        vllm.source = Some(model.text.clone());
+    }
+    while let Some(word) = words.next() {
+        vllm.take_odd(word);
+        let (option, inline) = match word.text.split_once('=') {
+            Some((option, value)) if is_option(&word.text) => (option, Some(value.to_owned())),
+            _ => (word.text.as_str(), None),
+        };
+        let name = option.trim_start_matches('-').replace('_', "-");
+        let mut values: Vec<String> = inline.iter().cloned().collect();
+        let takes = match (is_option(option), name.as_str()) {
+            (true, "served-model-name") => usize::MAX,
+            (true, name) if OF_ONE_VALUE.contains(&name) => 1,
+            _ => {
+                vllm.rest.push(word.text.clone());
+                continue;
+            }
+        };
+        while inline.is_none() && values.len() < takes {
+            let Some(value) = words.next_if(|word| !is_option(&word.text)) else { break };
+            vllm.take_odd(value);
+            values.push(value.text.clone());
+        }
+        vllm.set(&name, values, option);
+    }
+    vllm
+}
+
+impl Vllm {
+    fn take_odd(&mut self, word: &Word) {
+        // Kubernetes has put in what it knows by `$(NAME)` before a shell sees it; what is left looks the same.
+        if !word.literal || word.text.contains("$(") {
+            self.odd.push(word.text.clone());
+        }
+    }
+
+    fn set(&mut self, name: &str, mut values: Vec<String>, option: &str) {
+        if name == "served-model-name" {
+            self.served = values;
+            return;
+        }
+        let Some(value) = values.pop() else {
+            self.odd.push(option.to_owned());
+            return;
+        };
+        let size = value.parse::<u32>().ok().filter(|size| *size > 0);
+        let read = match name {
+            "tensor-parallel-size" | "tp" => size.map(|size| self.tensor = size),
+            "pipeline-parallel-size" | "pp" => size.map(|size| self.pipeline = size),
+            "port" => value.parse().ok().filter(|port| *port > 0).map(|port| self.port = Some(port)),
+            "model" => {
+                self.source = Some(value.clone());
+                Some(())
+            }
+            // Ray is where Rayfleet runs it, and all addresses are where it listens.
+            "distributed-executor-backend" => (value == "ray").then_some(()),
+            _ => Some(()),
+        };
+        if read.is_none() {
+            self.odd.push(format!("{option} {value}"));
+        }
+    }
+
+    /// Ranks of one engine.
+    pub(crate) fn ranks(&self) -> u64 {
+        u64::from(self.tensor) * u64::from(self.pipeline)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::shell::commands;
+
+    fn vllm(script: &str) -> Vllm {
+        match engine(&commands(script).unwrap().pop().unwrap().words) {
+            Some(Engine::Vllm(vllm)) => vllm,
+            other => panic!("{script}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn what_the_model_block_says_is_taken_out_and_the_rest_is_kept_in_order() {
+        let found = vllm(
+            "A_B=1 exec /usr/bin/vllm serve org/m --served-model-name big other --trust-remote-code \
+             --tensor_parallel_size=8 -pp 2 --distributed-executor-backend ray --host 0.0.0.0 --port 8080 \
+             --max-model-len 4096 --seed -1",
+        );
+        assert_eq!(
+            (found.source.as_deref(), found.tensor, found.pipeline, found.port),
+            (Some("org/m"), 8, 2, Some(8080))
+        );
+        assert_eq!(found.served, ["big", "other"]);
+        assert_eq!(found.rest, ["--trust-remote-code", "--max-model-len", "4096", "--seed", "-1"]);
+        assert_eq!((found.env, found.odd), (vec![("A_B".to_owned(), "1".to_owned())], Vec::<String>::new()));
+        let module = "python3 -u -m vllm.entrypoints.openai.api_server --port 80 --model /m --pipeline_parallel_size 2";
+        assert_eq!((vllm(module).source.as_deref(), vllm(module).ranks()), (Some("/m"), 2));
+    }
+
+    #[test]
+    fn what_cannot_be_known_is_said() {
+        for (script, odd) in [
+            ("vllm serve $MODEL", "$MODEL"),
+            ("vllm serve m -tp $(LWS_GROUP_SIZE)", "$(LWS_GROUP_SIZE)"),
+            ("vllm serve m --port 0", "--port 0"),
+            ("vllm serve m --port", "--port"),
+            ("vllm serve m --distributed-executor-backend mp", "--distributed-executor-backend mp"),
+            ("TP=$N vllm serve m", "TP=$N"),
+        ] {
+            assert!(vllm(script).odd.iter().any(|found| found == odd), "{script}: {:?}", vllm(script).odd);
+        }
+        for (script, found) in [
+            ("python3 -m sglang.launch_server --tp 2", Some(Engine::Other("SGLang"))),
+            ("vllm bench", None),
+            ("ray start --head", None),
+            ("python -m", None),
+            ("A=1", None),
+        ] {
+            assert_eq!(engine(&commands(script).unwrap()[0].words), found, "{script}");
+        }
+    }
+}

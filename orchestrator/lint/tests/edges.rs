@@ -1,0 +1,378 @@
+//! Where a rule stops: what is close to what bites and does not, and what only bites under conditions.
+
+#![allow(clippy::unwrap_used, reason = "how a test's helper fails")]
+
+use rayfleet_lint::migrate::Options;
+use rayfleet_lint::{Finding, Severity, exit_code, lint, migrate, text};
+use serde_json::{Value, json};
+
+/// A fleet of two groups of two pods with a GPU each, without anything to find.
+fn fleet() -> Value {
+    let pod = json!({
+        "metadata": {"labels": {"app": "f", "model.aibrix.ai/port": "8000"}},
+        "spec": {"terminationGracePeriodSeconds": 60, "containers": [{
+            "name": "ray", "image": "r.example.com/v:1", "ports": [{"name": "http", "containerPort": 8000}],
+            "resources": {"limits": {"nvidia.com/gpu": "1"}},
+        }]},
+    });
+    let mut head = pod.clone();
+    let container = &mut head["spec"]["containers"][0];
+    container["command"] =
+        json!(["bash", "-c", "eval \"$KUBERAY_GEN_RAY_START_CMD\" & exec vllm serve /m -tp 1 -pp 2"]);
+    container["startupProbe"] =
+        json!({"httpGet": {"path": "/health", "port": "http"}, "failureThreshold": 300});
+    json!({
+        "apiVersion": "orchestration.aibrix.ai/v1alpha1", "kind": "RayClusterFleet",
+        "metadata": {"name": "f"},
+        "spec": {
+            "replicas": 2, "selector": {"matchLabels": {"app": "f"}},
+            "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 1}},
+            "template": {
+                "metadata": {"labels": {"app": "f"}, "annotations": {"ray.io/overwrite-container-cmd": "true"}},
+                "spec": {
+                    "headGroupSpec": {"rayStartParams": {}, "template": head},
+                    "workerGroupSpecs": [{"groupName": "w", "replicas": 1, "minReplicas": 1, "maxReplicas": 1,
+                                          "rayStartParams": {}, "template": pod}],
+                },
+            },
+        },
+    })
+}
+
+fn service(spec: &Value) -> Value {
+    json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "s"}, "spec": spec})
+}
+
+fn found(objects: &[Value]) -> Vec<Finding> {
+    lint(json!({"apiVersion": "v1", "kind": "List", "items": objects}).to_string().as_bytes()).unwrap()
+}
+
+fn ids(objects: &[Value]) -> Vec<&'static str> {
+    found(objects).iter().map(|finding| finding.rule.id()).collect()
+}
+
+fn with(path: &str, value: Value) -> Value {
+    let mut fleet = fleet();
+    let (holder, field) = path.rsplit_once('/').unwrap();
+    fleet.pointer_mut(holder).unwrap()[field] = value;
+    fleet
+}
+
+const HEAD: &str = "/spec/template/spec/headGroupSpec/template/spec";
+
+#[test]
+fn a_good_fleet_has_nothing_to_find() {
+    assert_eq!(ids(&[fleet()]), [""; 0]);
+}
+
+#[test]
+fn a_service_is_asked_whom_it_sends_requests_to() {
+    let ports = json!([{"port": 80, "targetPort": "http"}]);
+    let both = json!({"selector": {"app": "f"}, "ports": ports});
+    assert_eq!(ids(&[fleet(), service(&both)]), ["service-selects-workers"]);
+    let heads = json!({"selector": {"app": "f", "ray.io/node-type": "head"}, "ports": ports});
+    assert_eq!(ids(&[fleet(), service(&heads)]), [""; 0]);
+    let mut headless = both.clone();
+    headless["clusterIP"] = json!("None");
+    headless["publishNotReadyAddresses"] = json!(true);
+    assert_eq!(ids(&[fleet(), service(&headless)]), [""; 0], "for names, not for requests");
+    let mut elsewhere = service(&both);
+    elsewhere["metadata"]["namespace"] = json!("other");
+    assert_eq!(ids(&[fleet(), elsewhere]), [""; 0], "of another namespace");
+    for (target, rules) in
+        [(json!(8000), 0), (json!(8265), 0), (json!(9), 1), (json!("none"), 1), (json!(null), 1)]
+    {
+        let mut spec = heads.clone();
+        spec["ports"][0]["targetPort"] = target.clone();
+        assert_eq!(ids(&[fleet(), service(&spec)]), vec!["service-port"; rules], "{target}");
+    }
+}
+
+#[test]
+fn a_budget_beside_rayfleets_is_one_too_many() {
+    let budget = |selector: Value| {
+        json!({"apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": {"name": "b"},
+               "spec": {"maxUnavailable": 1, "selector": selector}})
+    };
+    let of_fleet = budget(json!({"matchLabels": {"app": "f"}}));
+    assert_eq!(ids(&[fleet(), of_fleet.clone()]), ["second-disruption-budget"]);
+    assert_eq!(ids(&[fleet(), budget(json!({}))]), ["second-disruption-budget"], "it selects all pods");
+    assert_eq!(ids(&[fleet(), budget(json!({"matchLabels": {"app": "g"}}))]), [""; 0]);
+    let without = with("/metadata/annotations", json!({"rayfleet.io/disruption-budget": "false"}));
+    assert_eq!(ids(&[without, of_fleet]), [""; 0]);
+}
+
+#[test]
+fn an_upgrade_needs_room_or_leaves_nobody() {
+    for (surge, unavailable, replicas, rules) in [
+        (1, 0, 2, vec!["surge-needs-room"]),
+        (0, 1, 2, vec![]),
+        (0, 1, 1, vec!["upgrade-is-outage"]),
+        (0, 2, 2, vec!["upgrade-is-outage"]),
+        (0, 0, 2, vec![]),
+        (1, 0, 0, vec![]),
+    ] {
+        let mut fleet = with("/spec/replicas", json!(replicas));
+        fleet["spec"]["strategy"]["rollingUpdate"] =
+            json!({"maxSurge": surge, "maxUnavailable": unavailable});
+        assert_eq!(ids(&[fleet]), rules, "{surge} {unavailable} {replicas}");
+    }
+    let mut pends = fleet();
+    pends["spec"]["strategy"] = json!({"type": "RollingUpdate", "whenNoRoom": "Pend", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}});
+    assert_eq!(ids(&[pends]), [""; 0], "a node autoscaler brings the room");
+    let recreate = with("/spec/strategy", json!({"type": "Recreate"}));
+    assert_eq!(ids(&[recreate]), ["upgrade-is-outage"]);
+}
+
+#[test]
+fn a_set_without_bounds_gives_up_one_group_at_a_time() {
+    let set = |spec: Value| {
+        let pod = json!({"spec": {"containers": [{"name": "c", "image": "c:1"}]}});
+        let mut set = json!({"apiVersion": "leaderworkerset.x-k8s.io/v1", "kind": "LeaderWorkerSet", "metadata": {"name": "s"}});
+        set["spec"] = json!({"leaderWorkerTemplate": {"size": 2, "workerTemplate": pod}});
+        for (field, value) in spec.as_object().unwrap() {
+            set["spec"][field] = value.clone();
+        }
+        ids(&[set])
+    };
+    assert_eq!(set(json!({})), ["upgrade-is-outage"], "one group, one unavailable, no surge");
+    assert_eq!(set(json!({"replicas": 2})), [""; 0]);
+    let bounds = |surge: &str| json!({"replicas": 4, "rolloutStrategy": {"rollingUpdateConfiguration": {"maxSurge": surge, "maxUnavailable": "24%"}}});
+    assert_eq!(set(bounds("1%")), ["surge-needs-room"], "rounded up, and the other down to nothing");
+    assert_eq!(set(bounds("0%")), [""; 0]);
+    assert_eq!(set(bounds("odd")), [""; 0]);
+}
+
+#[test]
+fn an_engine_is_started_or_it_is_said_why_not() {
+    let script = |script: &str| with(&format!("{HEAD}/containers/0/command"), json!(["bash", "-lc", script]));
+    let start = "$KUBERAY_GEN_RAY_START_CMD";
+    for (line, rules) in [
+        (format!("{start}; vllm serve /m -pp 2"), vec!["ray-start-blocks"]),
+        (format!("{start} && vllm serve /m -pp 2"), vec!["ray-start-blocks"]),
+        (format!("ulimit -n 1 && eval \"{start}\" & vllm serve /m -pp 2"), vec![]),
+        (format!("vllm serve /m -pp 2 & {start}"), vec![]),
+        (format!("{start} & vllm serve /m -pp 3"), vec!["gpus-missing"]),
+        (format!("{start} & vllm serve /m"), vec!["gpus-unused"]),
+        (format!("{start} & vllm serve /m -tp 2"), vec!["tensor-over-nodes"]),
+        (format!("{start} & vllm serve /m -dp 2"), vec![]),
+        (format!("{start} & vllm serve /m -pp 2 --port 9000"), vec!["port-differs"]),
+        (format!("{start} & vllm serve org/m -pp 2"), vec!["no-model-cache"]),
+        (format!("{start} & vllm serve s3://m -pp 2"), vec![]),
+        (format!("{start} & pip install a; vllm serve /m -pp 2"), vec!["installs-at-start"]),
+        ("echo 'unreadable".to_owned(), vec![]),
+    ] {
+        assert_eq!(ids(&[script(&line)]), rules, "{line}");
+    }
+    let mut bare = fleet();
+    bare["spec"]["template"]["metadata"].as_object_mut().unwrap().remove("annotations");
+    assert_eq!(ids(&[bare.clone()]), ["command-not-kept"]);
+    let line = json!(["bash", "-c", "ray start --head & exec vllm serve /m -pp 2"]);
+    bare.pointer_mut(&format!("{HEAD}/containers/0")).unwrap()["command"] = line;
+    assert_eq!(ids(&[bare]), [""; 0], "KubeRay leaves a command with these words alone");
+    let sidecar = json!({"name": "x", "image": "x:1", "ports": [{"containerPort": 8080}]});
+    let mut beside = fleet();
+    beside.pointer_mut(&format!("{HEAD}/containers")).unwrap().as_array_mut().unwrap().push(sidecar);
+    assert_eq!(ids(&[beside]), ["sidecar-on-rays-port"]);
+}
+
+#[test]
+fn a_model_has_a_place_where_it_lasts() {
+    for (volume, rules) in [
+        (json!({"name": "m", "emptyDir": {}}), vec!["no-model-cache"]),
+        (json!({"name": "m", "persistentVolumeClaim": {"claimName": "c"}}), vec![]),
+        (json!({"name": "other", "hostPath": {"path": "/m"}}), vec!["no-model-cache"]),
+    ] {
+        let command = json!(["bash", "-c", "$KUBERAY_GEN_RAY_START_CMD & exec vllm serve org/m -pp 2"]);
+        let mut fleet = with(&format!("{HEAD}/containers/0/command"), command);
+        let pod = fleet.pointer_mut(HEAD).unwrap();
+        pod["volumes"] = json!([volume]);
+        pod["containers"][0]["volumeMounts"] =
+            json!([{"name": "m", "mountPath": "/root/.cache/huggingface"}]);
+        assert_eq!(ids(&[fleet]), rules, "{volume}");
+    }
+}
+
+#[test]
+fn variables_and_images_that_only_look_alike_are_let_be() {
+    for (variable, rules) in [
+        (json!({"name": "HF_TOKEN", "value": "hf_x"}), vec!["secret-in-clear"]),
+        (json!({"name": "hf_token", "value": "$HF"}), vec!["shell-variable-in-env"]),
+        (json!({"name": "HF_TOKEN", "value": "$(FROM)"}), vec![]),
+        (json!({"name": "HF_TOKEN", "value": ""}), vec![]),
+        (json!({"name": "TOKENIZERS_PARALLELISM", "value": "false"}), vec![]),
+        (json!({"name": "A", "value": 1}), vec!["wrong-type"]),
+        (json!({"name": "A", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}}), vec![]),
+        (json!({"name": "A", "valueForm": {}, "values": "x"}), vec!["dropped-field"]),
+    ] {
+        let fleet = with(&format!("{HEAD}/containers/0/env"), json!([variable]));
+        assert_eq!(ids(&[fleet]), rules, "{variable}");
+    }
+    for (image, rules) in [
+        ("a", 1),
+        ("a:latest", 1),
+        ("r:5000/a", 1),
+        ("r:5000/a:1", 0),
+        ("a@sha256:00", 0),
+        ("{{ image }}", 0),
+        ("<image>", 0),
+    ] {
+        let fleet = with(&format!("{HEAD}/containers/0/image"), json!(image));
+        assert_eq!(ids(&[fleet]), vec!["floating-image"; rules], "{image}");
+    }
+}
+
+#[test]
+fn fields_that_the_types_lack_are_named_with_their_line() {
+    for (path, value, rule, field) in [
+        ("/spec/drian", json!({}), "dropped-field", "spec.drian"),
+        (
+            "/spec/strategy/rollingUpdate/maxSurge",
+            json!({}),
+            "wrong-type",
+            "spec.strategy.rollingUpdate.maxSurge",
+        ),
+        ("/spec/replicas", json!(501), "invalid-fleet", "spec.replicas"),
+        ("/spec/template/spec/rayversion", json!("1"), "dropped-field", "spec.template.spec.rayversion"),
+        ("/spec/template/spec/tlsOptions", json!({}), "newer-field", "spec.template.spec.tlsOptions"),
+        ("/metadata/name", json!("UPPER"), "invalid-fleet", "metadata.name"),
+    ] {
+        let found = found(&[with(path, value)]);
+        assert!(
+            found.iter().any(|it| (it.rule.id(), it.field.as_str()) == (rule, field)),
+            "{path}: {found:?}"
+        );
+        assert!(found.iter().all(|finding| finding.place.line == 1 && finding.place.column > 1), "{found:?}");
+    }
+    let twice = ids(&[with("/spec/replicas", json!("many"))]);
+    assert_eq!(twice, ["wrong-type"], "once, not by every check that sees it");
+}
+
+#[test]
+fn the_exit_code_is_that_of_the_worst_finding() {
+    let note = found(&[with(&format!("{HEAD}/terminationGracePeriodSeconds"), json!(null))]);
+    let codes = [Severity::Note, Severity::Warning, Severity::Error].map(|from| exit_code(&note, from));
+    assert_eq!((note.len(), codes), (1, [1, 0, 0]));
+    assert_eq!(exit_code(&[], Severity::Note), 0);
+}
+
+#[test]
+fn nothing_of_a_manifest_moves_a_terminals_cursor() {
+    let odd = with(&format!("{HEAD}/containers/0/image"), json!("\u{1b}[2Jx\r\ny"));
+    let shown = text::text("f\n.yaml", &found(&[odd]));
+    assert!(shown.contains(" [2Jx y"), "{shown}");
+    assert!(!shown.contains(['\u{1b}', '\r']) && shown.lines().count() == 3, "{shown}");
+}
+
+#[test]
+fn a_set_keeps_its_bounds_and_loses_what_a_fleet_cannot_say() {
+    let set = json!({
+        "apiVersion": "leaderworkerset.x-k8s.io/v1", "kind": "LeaderWorkerSet",
+        "metadata": {"name": "s", "namespace": "n", "uid": "u", "labels": {"team": "a"}},
+        "spec": {
+            "replicas": 3, "startupPolicy": "LeaderReady", "networkConfig": {"subdomainPolicy": "Shared"},
+            "rolloutStrategy": {"rollingUpdateConfiguration": {"maxUnavailable": "34%", "partition": 2}},
+            "leaderWorkerTemplate": {
+                "size": 3, "restartPolicy": "None", "subGroupPolicy": {"subGroupSize": 1},
+                "volumeClaimTemplates": [{"metadata": {"name": "c"}}],
+                "workerTemplate": {
+                    "metadata": {"labels": {"leaderworkerset.sigs.k8s.io/x": "y"}},
+                    "spec": {"containers": [{
+                        "name": "v", "image": "v:1", "resources": {"limits": {"nvidia.com/gpu": 1}},
+                        "command": ["sh", "-c", "export A=1; x/multi-node-serving.sh leader --ray_cluster_size=3 --num-cpus=4 --odd; vllm serve /m -pp 3 2>&1 | tee log"],
+                    }]},
+                },
+            },
+        },
+    });
+    let new = migrate(set.to_string().as_bytes(), Options::default()).unwrap();
+    let fleet = &new.objects[0].value;
+    assert_eq!(fleet["metadata"], json!({"name": "s", "namespace": "n", "labels": {"team": "a"}}));
+    let spec = &fleet["spec"];
+    assert_eq!(
+        spec["strategy"]["rollingUpdate"],
+        json!({"maxSurge": 0, "maxUnavailable": "34%", "partition": 2})
+    );
+    assert_eq!(spec["model"]["engine"]["env"], json!([{"name": "A", "value": "1"}]));
+    let cluster = &spec["template"]["spec"];
+    assert_eq!(cluster["workerGroupSpecs"][0]["replicas"], 2);
+    assert_eq!(cluster["headGroupSpec"]["rayStartParams"]["num-cpus"], "4");
+    assert_eq!(cluster["headGroupSpec"]["template"]["metadata"]["labels"], json!({"app": "s"}));
+    let fields: Vec<&str> = new.findings.iter().map(|finding| finding.field.as_str()).collect();
+    for field in [
+        "spec.networkConfig",
+        "spec.startupPolicy",
+        "spec.leaderWorkerTemplate.restartPolicy",
+        "spec.leaderWorkerTemplate.subGroupPolicy",
+        "spec.leaderWorkerTemplate.volumeClaimTemplates",
+    ] {
+        assert!(fields.contains(&field), "{field}: {fields:?}");
+    }
+    let said = new.findings.iter().map(|finding| finding.what.as_str()).collect::<Vec<_>>().join("\n");
+    for part in ["`--odd` of ray start is gone", "engine's output", "leaderworkerset.sigs.k8s.io/x is gone"] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+}
+
+#[test]
+fn a_fleet_loses_what_was_there_for_its_command_and_nothing_else() {
+    let mut given = with("/spec/progressDeadlineSeconds", json!(600));
+    let pod = given.pointer_mut(HEAD).unwrap();
+    pod["containers"][0]["lifecycle"] =
+        json!({"preStop": {"exec": {"command": ["ray", "stop"]}}, "postStart": {"exec": {"command": ["a"]}}});
+    pod["containers"][0]["livenessProbe"] = json!({"exec": {"command": ["a"]}});
+    pod["containers"][0]["readinessProbe"] = json!({"tcpSocket": {"port": 1}});
+    let new = migrate(given.to_string().as_bytes(), Options::default()).unwrap();
+    let spec = &new.objects[0].value["spec"];
+    assert_eq!(
+        spec["model"],
+        json!({"name": "/m", "source": "/m", "parallelism": {"tensor": 1, "pipeline": 2}})
+    );
+    assert!(
+        spec["progressDeadlineSeconds"].is_null() && spec["template"]["metadata"]["annotations"].is_null()
+    );
+    let container = &spec["template"]["spec"]["headGroupSpec"]["template"]["spec"]["containers"][0];
+    assert_eq!(container["lifecycle"], json!({"postStart": {"exec": {"command": ["a"]}}}));
+    assert!(container["startupProbe"].is_null() && container["command"].is_null());
+    assert!(container["livenessProbe"].is_object() && container["readinessProbe"].is_object());
+    let checks = new.findings.iter().filter(|finding| finding.field.ends_with("livenessProbe")).count();
+    assert_eq!(checks, 1, "somebody has to look at what it asks");
+}
+
+#[test]
+fn a_command_that_rayfleet_would_refuse_stays_in_the_template() {
+    for (line, part) in [
+        ("vllm serve /m -pp 2 --api-key x", "spec.model.engine.args"),
+        ("vllm serve /m -pp 2 --data-parallel-size 2", "spec.model.engine.args"),
+        ("vllm serve $MODEL -pp 2", "`$MODEL`"),
+        ("vllm serve -pp 2", "names no model"),
+        ("vllm serve /m -pp 3", "spec.model.parallelism"),
+        ("python -m sglang.launch_server", "only vLLM"),
+    ] {
+        let script = format!("$KUBERAY_GEN_RAY_START_CMD; {line}");
+        let given = with(&format!("{HEAD}/containers/0/command"), json!(["bash", "-c", script]));
+        let new = migrate(given.to_string().as_bytes(), Options::default()).unwrap();
+        assert!(new.objects[0].value["spec"]["model"].is_null(), "{line}");
+        let refused = new.findings.iter().find(|finding| finding.rule.id() == "not-translated").unwrap();
+        assert!(refused.what.contains(part), "{line}: {}", refused.what);
+        let now = new.objects[0].value.pointer(&format!("{HEAD}/containers/0/command/2")).unwrap();
+        assert_eq!(
+            now,
+            &json!(format!("eval \"$KUBERAY_GEN_RAY_START_CMD\" & exec {line}")),
+            "mended all the same"
+        );
+    }
+}
+
+#[test]
+fn what_an_image_runs_by_itself_is_not_guessed() {
+    let pod = |command: Value| json!({"spec": {"containers": [{"name": "v", "image": "v:1", "command": command, "resources": {"limits": {"nvidia.com/gpu": 1}}}]}});
+    let leader = pod(json!(["sh", "-c", "ray start --head; vllm serve /m -pp 2"]));
+    let set = json!({
+        "apiVersion": "leaderworkerset.x-k8s.io/v1", "kind": "LeaderWorkerSet", "metadata": {"name": "s"},
+        "spec": {"leaderWorkerTemplate": {"size": 2, "leaderTemplate": leader, "workerTemplate": pod(json!(null))}},
+    });
+    let new = migrate(set.to_string().as_bytes(), Options::default()).unwrap();
+    let refused = new.findings.iter().find(|finding| finding.rule.id() == "not-translated").unwrap();
+    assert!(refused.what.contains("workerTemplate.spec.containers[0] runs is not known"), "{refused:?}");
+}

@@ -6,6 +6,8 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use rayfleet_cli_kit::{Format, input};
 
+use crate::lint::{LintArgs, MigrateArgs};
+
 /// Status and rollouts of fleets: replica groups of models too large for one node.
 #[derive(Debug, Parser)]
 #[command(
@@ -74,6 +76,30 @@ Examples:
   kubectl rayfleet rollout undo llama --to-revision 3"
     )]
     Rollout(RolloutCommand),
+    /// Find what will bite in manifests of fleets and LeaderWorkerSets; asks no cluster
+    #[command(
+        after_help = "Exit code: 0 nothing of the severity of --fail-on or above, 1 something, 2 a file cannot be used.
+Every rule, why it bites and where that can be read: docs/lint.md.
+
+Examples:
+  kubectl rayfleet lint llama.yaml
+  kubectl rayfleet lint --fail-on warning deploy/*.yaml    # in CI
+  kustomize build . | kubectl rayfleet lint -
+  kubectl rayfleet lint -o sarif deploy/*.yaml > lint.sarif"
+    )]
+    Lint(LintArgs),
+    /// Turn fleets of AIBrix and LeaderWorkerSets into fleets with a model; asks no cluster
+    #[command(
+        after_help = "The manifest goes to standard output, with what was done to an object as a comment above it; standard error
+has the same and what could not be translated, by line. Comments of the file are not kept.
+
+Exit code: 0 done, 1 an object could not become a fleet and is as it was, 2 the file cannot be used.
+
+Examples:
+  kubectl rayfleet migrate aibrix.yaml > fleet.yaml
+  kubectl rayfleet migrate lws.yaml | kubectl rayfleet plan -f -"
+    )]
+    Migrate(MigrateArgs),
 }
 
 /// Flags of `status`.

@@ -1,7 +1,7 @@
 //! `kubectl rayfleet`: status, plans and rollouts of `RayClusterFleets`.
 //!
 //! `args` defines the command line, `connect` and `fleets` call the API server, `view` parses its replies and
-//! `render` turns them into text; `status`, `plan` and `rollout` are the commands.
+//! `render` turns them into text; `status`, `plan` and `rollout` are the commands, and `lint`, which asks no API server.
 
 mod args;
 mod connect;
@@ -9,6 +9,7 @@ mod error;
 mod fleets;
 mod follow;
 mod lines;
+mod lint;
 mod plan;
 mod render;
 mod revisions;
@@ -43,10 +44,14 @@ async fn main() -> ExitCode {
 }
 
 async fn run(cli: &Cli) -> Result<(), CliError> {
-    let fleets = connect::connect(&cli.global).await?;
+    let fleets = async || connect::connect(&cli.global).await;
     match &cli.command {
-        Command::Status(args) => status::run(args, &fleets, &Terminal::find(args.format())).await,
-        Command::Plan(args) => plan::run(args, &fleets, &Terminal::find(args.output)).await,
-        Command::Rollout(command) => rollout::run(command, &fleets, &Terminal::find(Format::Text)).await,
+        Command::Status(args) => status::run(args, &fleets().await?, &Terminal::find(args.format())).await,
+        Command::Plan(args) => plan::run(args, &fleets().await?, &Terminal::find(args.output)).await,
+        Command::Rollout(command) => {
+            rollout::run(command, &fleets().await?, &Terminal::find(Format::Text)).await
+        }
+        Command::Lint(args) => lint::lint(args, &Terminal::find(args.output.format())),
+        Command::Migrate(args) => lint::migrate(args, &Terminal::find(Format::Text)),
     }
 }

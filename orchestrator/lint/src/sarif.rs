@@ -105,11 +105,12 @@ struct Logical {
     fully_qualified_name: String,
 }
 
-/// The findings of one file; `file` as the code host knows it, relative to the root of the repository.
-pub fn sarif(file: &str, findings: &[Finding]) -> Log {
+/// The findings of files; each file as the code host knows it, relative to the root of the repository.
+pub fn sarif(files: &[(&str, &[Finding])]) -> Log {
     let rules = Rule::ALL.iter().map(|rule| descriptor(rule.about())).collect();
     let driver = Driver { name: "rayfleet-lint", version: env!("CARGO_PKG_VERSION"), rules };
-    let results = findings.iter().map(|finding| found(file, finding)).collect();
+    let results =
+        files.iter().flat_map(|(file, findings)| findings.iter().map(|it| found(file, it))).collect();
     let run = Run { tool: Tool { driver }, column_kind: "unicodeCodePoints", results };
     Log { schema: SCHEMA, version: "2.1.0", runs: [run] }
 }

@@ -8,7 +8,7 @@ use rayfleet_lint::{Rule, lint};
 use serde_json::Value;
 
 fn log(file: &str, manifest: &str) -> Value {
-    serde_json::to_value(sarif(file, &lint(manifest.as_bytes()).unwrap())).unwrap()
+    serde_json::to_value(sarif(&[(file, &lint(manifest.as_bytes()).unwrap())])).unwrap()
 }
 
 /// Whether an object has no property but these, and the first of them always.

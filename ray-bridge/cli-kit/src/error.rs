@@ -46,6 +46,11 @@ impl CliError {
         Self { kind: Kind::Failed, message: message.into(), cure: None }
     }
 
+    /// The answer is no, and the result has said so: nothing is left but the exit code.
+    pub fn said() -> Self {
+        Self::plain("")
+    }
+
     /// The exit code of a program that ends with it.
     pub fn code(&self) -> u8 {
         self.kind as u8

@@ -9,6 +9,12 @@ use jiff::SignedDuration;
 
 /// The text of a file of at most so many bytes; `-` is standard input. A larger file is an error, and no more of it is read.
 pub fn read(file: &Path, most_bytes: u64) -> io::Result<String> {
+    String::from_utf8(bytes(file, most_bytes)?)
+        .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8 text"))
+}
+
+/// As [`read`], of a file that may be anything.
+pub fn bytes(file: &Path, most_bytes: u64) -> io::Result<Vec<u8>> {
     let source: Box<dyn Read> =
         if file == Path::new("-") { Box::new(stdin()) } else { Box::new(File::open(file)?) };
     let mut bytes = Vec::new();
@@ -19,7 +25,7 @@ pub fn read(file: &Path, most_bytes: u64) -> io::Result<String> {
             format!("it has more than {most_bytes} bytes"),
         ));
     }
-    String::from_utf8(bytes).map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8 text"))
+    Ok(bytes)
 }
 
 /// A duration: `90s`, `1h30m`, or whole seconds.

@@ -96,6 +96,7 @@ impl Terminal {
     pub fn fault(&self, fault: &CliError) {
         match (fault.kind, self.format) {
             (Kind::Closed, _) => {}
+            _ if fault.message.is_empty() => {}
             (_, Format::Text) => self.progress(&fault.to_string()),
             (_, Format::Json | Format::Yaml) => self.progress(&json!({"error": fault}).to_string()),
         }

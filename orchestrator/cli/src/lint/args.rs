@@ -1,0 +1,80 @@
+//! Flags of `lint` and `migrate`.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+use rayfleet_cli_kit::Format;
+use rayfleet_lint::Severity;
+
+/// Flags of `lint`.
+#[derive(Args, Debug)]
+pub(crate) struct LintArgs {
+    /// Manifests, as YAML or JSON; - is standard input
+    #[arg(value_name = "FILE", required = true)]
+    pub(crate) files: Vec<PathBuf>,
+    /// The least severity for exit code 1
+    #[arg(long, value_enum, value_name = "SEVERITY", default_value = "error")]
+    pub(crate) fail_on: FailOn,
+    /// Format
+    #[arg(short, long, value_enum, value_name = "FORMAT", default_value = "text")]
+    pub(crate) output: LintOutput,
+}
+
+/// From which severity on a lint fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum FailOn {
+    /// What does not work
+    Error,
+    /// Also what bites at some time
+    Warning,
+    /// Anything that is found
+    Note,
+    /// Nothing that is found
+    Never,
+}
+
+impl FailOn {
+    pub(crate) fn severity(self) -> Option<Severity> {
+        match self {
+            Self::Error => Some(Severity::Error),
+            Self::Warning => Some(Severity::Warning),
+            Self::Note => Some(Severity::Note),
+            Self::Never => None,
+        }
+    }
+}
+
+/// Format of `lint`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LintOutput {
+    /// Two lines for each finding
+    Text,
+    /// One JSON document
+    Json,
+    /// One YAML document
+    Yaml,
+    /// SARIF 2.1.0, for code hosts
+    Sarif,
+}
+
+impl LintOutput {
+    /// How documents are written.
+    pub(crate) fn format(self) -> Format {
+        match self {
+            Self::Text => Format::Text,
+            Self::Json | Self::Sarif => Format::Json,
+            Self::Yaml => Format::Yaml,
+        }
+    }
+}
+
+/// Flags of `migrate`.
+#[derive(Args, Debug)]
+pub(crate) struct MigrateArgs {
+    /// Manifest of fleets of AIBrix or of LeaderWorkerSets, as YAML or JSON; - is standard input
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+    /// Divide tensor ranks that lie on several pods into stages, one a pod: the same GPUs, another division of the model
+    #[arg(long)]
+    pub(crate) split_tensor: bool,
+}

@@ -43,6 +43,11 @@ impl Containers {
         Self { ray, running: BTreeMap::new() }
     }
 
+    /// A handle by which faults can be caused.
+    pub(crate) fn ray(&self) -> RayWorld {
+        self.ray.clone()
+    }
+
     /// The network to them.
     pub(crate) fn wire(&self) -> std::sync::Arc<dyn Wire> {
         self.ray.wire()

@@ -66,9 +66,9 @@ async fn create<T: Clone + DeserializeOwned + Serialize + std::fmt::Debug>(
         let (object, params) = (serde_json::from_value(make(number)), &params);
         async move { api.create(params, &object?).await.map(drop).context("create") }
     };
-    let mut made = stream::iter(1..=number).map(create).buffer_unordered(TOGETHER).enumerate();
+    let mut objects = stream::iter(1..=number).map(create).buffer_unordered(TOGETHER).enumerate();
     let mut said = clock::instant();
-    while let Some((before, done)) = made.next().await {
+    while let Some((before, done)) = objects.next().await {
         done.with_context(|| what.to_owned())?;
         if clock::seconds_since(said) > SIGN {
             print_error(format_args!("  {} of {number} {what} are made", before + 1));

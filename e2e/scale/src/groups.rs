@@ -228,6 +228,7 @@ mod tests {
         assert!((upgraded.makespan - 8.0).abs() < 1e-9, "{upgraded:?}");
         assert_eq!(upgraded.group_start.map(|spread| spread.median), Some(1.0));
         assert_eq!(upgraded.group_end.map(|spread| (spread.median, spread.most)), Some((0.0, 5.0)));
+        assert_eq!(groups.all.len(), 2, "nothing is kept of those that are gone");
     }
 
     #[test]

@@ -269,6 +269,8 @@ mod tests {
         assert!(!is_same("f1", &before, &placed("u", late, "True")), "it was not ready for a while");
         assert!(!is_same("f1", &before, &placed("u", early, "False")));
         assert!(!is_same("f1", &before, &[]));
+        let unready = placed("u", early, "False");
+        assert!(!is_same("f1", &unready, &unready), "it never was");
         assert_eq!(before[0].address, Some(Ipv4Addr::new(10, 128, 0, 7)));
     }
 

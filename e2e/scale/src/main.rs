@@ -140,3 +140,35 @@ fn shown(output: Output, report: &report::Report) -> anyhow::Result<String> {
         Output::Json => serde_json::to_string_pretty(report)?,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn what_cannot_happen_to_the_same_fleets_is_refused() {
+        Cli::command().debug_assert();
+        let is_taken = |more: &str| {
+            let line = format!("rayfleet-scale measure --pid 1 --user u --audit a --manifest m {more}");
+            Cli::try_parse_from(line.split_whitespace()).is_ok()
+        };
+        for taken in ["", "--churn 3 --turns 600", "--lose-nodes 4", "--no-room", "--groups 3 --upgrade 1/0"]
+        {
+            assert!(is_taken(taken), "{taken}");
+        }
+        for refused in [
+            "--churn 3 --groups 3",
+            "--churn 0",
+            "--churn 3 --turns 0",
+            "--churn 3 --lose-nodes 4",
+            "--lose-nodes 4 --groups 3",
+            "--no-room --churn 3",
+            "--no-room --lose-nodes 4",
+            "--no-room --groups 3 --upgrade 1/0",
+        ] {
+            assert!(!is_taken(refused), "{refused}");
+        }
+    }
+}

@@ -301,6 +301,7 @@ mod tests {
         progress.fleet("f1", &json!({"status": {"readyReplicas": 0}}), at(12));
         progress.gone("f1", at(13));
         progress.gone("f3", at(13));
+        progress.only(&BTreeSet::from(["f2", "f3"].map(str::to_owned)), at(14));
         progress.only(&BTreeSet::from(["f3".to_owned()]), at(15));
         assert!(progress.is_done() && progress.leaving() == 0);
         let Ended { starts, ends } = progress.ended();

@@ -21,7 +21,7 @@ use crate::watches::Followed;
 /// How long no pod has changed when nothing more is expected, and the time between two looks at that.
 const QUIET: f64 = 30.0;
 const LOOK: Duration = Duration::from_secs(1);
-/// Bytes of a message that are shown.
+/// Characters of a message that are shown.
 const SHOWN: usize = 240;
 
 /// What the status of fleets says that are not ready, in the end.
@@ -91,12 +91,8 @@ impl fmt::Display for NoRoom {
         row(f, "ready, not ready in the end", format_args!("{ready}, {not_ready}"))?;
         writeln!(f, "  conditions of those that are not, and what the first of them says")?;
         for (kind, Said { fleets, fleet, message }) in conditions {
-            let end = message.floor_char_boundary(SHOWN);
-            writeln!(
-                f,
-                "    {fleets:>5}  {kind}\n           {fleet}: {}",
-                message[..end].replace('\n', " ")
-            )?;
+            let shown: String = message.chars().take(SHOWN).collect();
+            writeln!(f, "    {fleets:>5}  {kind}\n           {fleet}: {}", shown.replace('\n', " "))?;
         }
         Ok(())
     }

@@ -237,10 +237,10 @@ impl fmt::Display for Loss {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { nodes, lost, back, said, ready_again, others, untouched, work } = self;
         writeln!(f, "\nLOSS of {nodes} nodes, on which {lost} fleets had pods")?;
-        spread(f, "status no longer says ready, after", *said)?;
+        spread(f, "status says not ready, after", *said)?;
         spread(f, "status says ready again, after", *ready_again)?;
         row(f, "ready on other nodes", format_args!("{back} of {lost} fleets"))?;
-        row(f, "others, same pods, ready throughout", format_args!("{untouched} of {others} fleets"))?;
+        row(f, "others untouched", format_args!("{untouched} of {others} fleets: same pods, always ready"))?;
         work.work(f, count(*lost as u64), "a lost fleet")
     }
 }

@@ -1,19 +1,21 @@
 //! A large cluster around the fleets: nodes and pods that are no fleet's, made before the controller starts. They are as large as those of
-//! clouds, since who reads them all has to take them from the wire.
+//! clouds, since who reads them all has to take them from the wire. No kubelet is played for them, as that would still be at work when
+//! the fleets' pods come: what it would write is written here.
 
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use futures::{StreamExt, stream};
 use k8s_openapi::api::core::v1::{Node, Pod};
-use kube::api::{ListParams, PostParams};
-use kube::{Api, Client};
+use kube::api::{Patch, PatchParams, PostParams};
+use kube::{Api, Client, ResourceExt};
 use rayfleet_e2e::clock;
 use rayfleet_e2e::console::print_error;
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
+
+use crate::containers::UNPLAYED;
 
 /// Namespace of the pods.
 const NAMESPACE: &str = "foreign";
@@ -23,8 +25,8 @@ const TOGETHER: usize = 32;
 const SET: u32 = 20;
 /// Seconds between signs of life.
 const SIGN: f64 = 10.0;
-/// Time between two looks at how many pods run.
-const LOOK: Duration = Duration::from_secs(2);
+/// Before the pods' addresses, 11.0.0.0: outside of those of played pods.
+const ADDRESSES: u32 = 11 << 24;
 
 /// Makes nodes and pods that are no fleet's.
 #[derive(clap::Args)]
@@ -35,38 +37,44 @@ pub(crate) struct Args {
     /// Nodes to make for them
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
     nodes: u32,
-    /// Minutes within which all have to be made, and to run
+    /// Minutes within which all have to be made
     #[arg(long, default_value_t = 15)]
     limit: u64,
 }
 
-/// Makes them, and waits until all pods run.
+/// Makes them; all pods run.
 pub(crate) async fn make(args: &Args) -> anyhow::Result<()> {
     let client = Client::try_default().await.context("connect to the API server")?;
-    let pods = Api::<Pod>::namespaced(client.clone(), NAMESPACE);
+    let (nodes, pods) = (Api::<Node>::all(client.clone()), Api::<Pod>::namespaced(client, NAMESPACE));
+    let (nodes, pods, params) = (&nodes, &pods, &PostParams::default());
+    let make_node = |number| async move {
+        nodes.create(params, &serde_json::from_value(node(number))?).await.map(drop).context("create")
+    };
+    let make_pod = |number| async move {
+        let made =
+            pods.create(params, &serde_json::from_value(pod(number, args.nodes))?).await.context("create")?;
+        let runs = Patch::Merge(json!({"status": running(number)}));
+        pods.patch_status(&made.name_any(), &PatchParams::default(), &runs)
+            .await
+            .map(drop)
+            .context("change the status")
+    };
     let all = async {
-        create("foreign nodes", &Api::<Node>::all(client), args.nodes, node).await?;
-        create("foreign pods", &pods, args.pods, |number| pod(number, args.nodes)).await?;
-        until_run(&pods).await
+        each("foreign nodes", args.nodes, make_node).await?;
+        each("foreign pods", args.pods, make_pod).await
     };
     timeout(Duration::from_secs(60 * args.limit), all).await.map_err(|_| {
         anyhow!("after {} min not all foreign pods and nodes are there: give more --limit", args.limit)
     })?
 }
 
-/// Makes so many, some at a time.
-async fn create<T: Clone + DeserializeOwned + Serialize + std::fmt::Debug>(
+/// Does it for each number, some at a time, and says how far it is.
+async fn each<F: Future<Output = anyhow::Result<()>>>(
     what: &str,
-    api: &Api<T>,
     number: u32,
-    make: impl Fn(u32) -> Value,
+    make: impl FnMut(u32) -> F,
 ) -> anyhow::Result<()> {
-    let params = PostParams::default();
-    let create = |number| {
-        let (object, params) = (serde_json::from_value(make(number)), &params);
-        async move { api.create(params, &object?).await.map(drop).context("create") }
-    };
-    let mut objects = stream::iter(1..=number).map(create).buffer_unordered(TOGETHER).enumerate();
+    let mut objects = stream::iter(1..=number).map(make).buffer_unordered(TOGETHER).enumerate();
     let mut said = clock::instant();
     while let Some((before, done)) = objects.next().await {
         done.with_context(|| what.to_owned())?;
@@ -79,45 +87,39 @@ async fn create<T: Clone + DeserializeOwned + Serialize + std::fmt::Debug>(
     Ok(())
 }
 
-async fn until_run(pods: &Api<Pod>) -> anyhow::Result<()> {
-    let pending = ListParams::default().fields("status.phase=Pending");
-    let mut said = clock::instant();
-    loop {
-        let left = pods.list_metadata(&pending).await.context("list foreign pods")?.items.len();
-        if left == 0 {
-            return Ok(());
-        }
-        if clock::seconds_since(said) > SIGN {
-            print_error(format_args!("  {left} foreign pods do not run yet"));
-            said = clock::instant();
-        }
-        sleep(LOOK).await;
-    }
-}
-
-/// A node without GPUs, as clouds make them: many labels, the images that it has. 12 kB of JSON with what the played kubelet adds.
+/// A node without GPUs, as clouds make them: many labels, the images that it has. 15 kB of JSON with what the API server and this program add.
 fn node(number: u32) -> Value {
-    let labels: Map<String, Value> = (0..40)
+    let mut labels: Map<String, Value> = (0..40)
         .map(|n| (format!("feature.node.kubernetes.io/some-feature-{n}"), json!(format!("value-{n}"))))
         .collect();
+    labels.insert(UNPLAYED.to_owned(), json!(""));
     let image = |n| {
         let name = format!("registry.example.com/team/image-{n}@sha256:{n:064}");
         json!({"names": [name], "sizeBytes": 1_000_000})
     };
     let amounts = json!({"cpu": "64", "memory": "256Gi", "ephemeral-storage": "500Gi", "pods": "110"});
     let images: Vec<Value> = (0..50).map(image).collect();
+    let conditions = [
+        condition("MemoryPressure", "False"),
+        condition("DiskPressure", "False"),
+        condition("PIDPressure", "False"),
+        condition("Ready", "True"),
+    ];
     json!({
         "metadata": {"name": node_name(number), "labels": labels},
-        "status": {"capacity": amounts, "allocatable": amounts, "images": images}
+        "status": {"capacity": amounts, "allocatable": amounts, "images": images, "conditions": conditions}
     })
+}
+
+fn condition(kind: &str, status: &str) -> Value {
+    json!({"type": kind, "status": status, "lastTransitionTime": "2026-11-30T00:00:00Z"})
 }
 
 fn node_name(number: u32) -> String {
     format!("foreign-{number}")
 }
 
-/// A pod of a workload of some: two containers with an environment and requests. 6 kB of JSON with what the API server and the played
-/// kubelet add.
+/// A pod of a workload of some: two containers with an environment and requests. 9 kB of JSON with what the API server and this program add.
 fn pod(number: u32, nodes: u32) -> Value {
     let set = format!("foreign-{}", number / SET);
     let variable = |n| json!({"name": format!("SOME_VARIABLE_{n}"), "value": format!("value-{number}-{n}")});
@@ -137,6 +139,22 @@ fn pod(number: u32, nodes: u32) -> Value {
             "nodeName": node_name(1 + number % nodes),
             "containers": [container("server"), container("proxy")]
         }
+    })
+}
+
+/// The status of a pod that runs.
+fn running(number: u32) -> Value {
+    let container = |name: &str| {
+        json!({
+            "name": name, "image": format!("registry.example.com/team/{name}:v1.2.3"), "imageID": "", "ready": true, "started": true,
+            "restartCount": 0, "state": {"running": {"startedAt": "2026-11-30T00:00:00Z"}}
+        })
+    };
+    let conditions = ["PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled"];
+    json!({
+        "phase": "Running", "hostIP": "10.88.0.1", "podIP": Ipv4Addr::from(ADDRESSES + number).to_string(),
+        "startTime": "2026-11-30T00:00:00Z", "conditions": conditions.map(|kind| condition(kind, "True")),
+        "containerStatuses": [container("server"), container("proxy")]
     })
 }
 

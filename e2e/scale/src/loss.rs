@@ -21,6 +21,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 use tokio::time::sleep;
 
+use crate::containers::UNPLAYED;
 use crate::fleets::NAMESPACE;
 use crate::numbers::Spread;
 use crate::process;
@@ -32,8 +33,6 @@ use crate::watches::Followed;
 /// After how long without a sign of a kubelet the node is called unreachable: what `hack/local/control-plane.sh` sets where there are
 /// kubelets. The bench has none, and plays the controller that would notice.
 const NOTICED: Duration = Duration::from_secs(40);
-/// The played kubelets leave nodes with this label alone (`hack/local/scale/kwok.yaml`).
-const LABEL: &str = "scale-lost";
 /// Changes at a time.
 const TOGETHER: usize = 8;
 
@@ -187,7 +186,7 @@ async fn power_off(client: &Client, ray: &RayWorld, nodes: &BTreeSet<String>) ->
         ray.lose_node(node);
     }
     let api = Api::<Node>::all(client.clone());
-    let label = json!({"metadata": {"labels": {LABEL: ""}}});
+    let label = json!({"metadata": {"labels": {UNPLAYED: ""}}});
     together(nodes, |node| patch(&api, node, "", Patch::Merge(&label))).await
 }
 

@@ -87,7 +87,8 @@ async fn each<F: Future<Output = anyhow::Result<()>>>(
     Ok(())
 }
 
-/// A node without GPUs, as clouds make them: many labels, the images that it has. 15 kB of JSON with what the API server and this program add.
+/// A node without GPUs, as clouds make them: many labels, the images that it has. 15 kB of JSON with what the API
+/// server adds.
 fn node(number: u32) -> Value {
     let mut labels: Map<String, Value> = (0..40)
         .map(|n| (format!("feature.node.kubernetes.io/some-feature-{n}"), json!(format!("value-{n}"))))
@@ -119,7 +120,8 @@ fn node_name(number: u32) -> String {
     format!("foreign-{number}")
 }
 
-/// A pod of a workload of some: two containers with an environment and requests. 9 kB of JSON with what the API server and this program add.
+/// A pod of a workload of some: two containers with an environment and requests. 9 kB of JSON with its status
+/// and what the API server adds.
 fn pod(number: u32, nodes: u32) -> Value {
     let set = format!("foreign-{}", number / SET);
     let variable = |n| json!({"name": format!("SOME_VARIABLE_{n}"), "value": format!("value-{number}-{n}")});

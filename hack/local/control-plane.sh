@@ -13,12 +13,12 @@ ensure_control_plane() { # starts those that do not run; clients of the API serv
   done
 }
 
-start_etcd() { # without fsync: the data need not outlive the host, and a slow disk would stall everything
+start_etcd() { # start_etcd [FLAG...]: without fsync: the data need not outlive the host, and a slow disk would stall everything
   mkdir -p "$STATE/etcd"
   chmod 700 "$STATE/etcd"
   start_process etcd "$BIN/etcd" --data-dir="$STATE/etcd" --unsafe-no-fsync --log-level=warn \
     --listen-client-urls=https://127.0.0.1:23790 --advertise-client-urls=https://127.0.0.1:23790 --listen-peer-urls=http://127.0.0.1:23800 \
-    --client-cert-auth --trusted-ca-file="$PKI/ca.crt" --cert-file="$PKI/etcd.crt" --key-file="$PKI/etcd.key"
+    --client-cert-auth --trusted-ca-file="$PKI/ca.crt" --cert-file="$PKI/etcd.crt" --key-file="$PKI/etcd.key" "$@"
 }
 
 start_kube-apiserver() { # start_kube-apiserver [FLAG...]: tolerations of 15 s, not 300: pods leave a lost node within a test's patience

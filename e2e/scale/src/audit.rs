@@ -9,6 +9,7 @@ use anyhow::Context;
 use serde::{Deserialize, Serialize};
 
 /// An audit log, and up to where it was read.
+#[derive(Clone)]
 pub(crate) struct Audit {
     path: PathBuf,
     read: u64,

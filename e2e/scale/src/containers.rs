@@ -7,6 +7,8 @@ use k8s_openapi::api::core::v1::Pod;
 use ray_bridge::Wire;
 use rayfleet_sim_ray::{EngineBehaviour, RayPod, RayWorld, Timing};
 
+/// Label of nodes that no kubelet is played for: `hack/local/scale/kwok.yaml` leaves them and their pods alone.
+pub(crate) const UNPLAYED: &str = "scale-unplayed";
 const GPU: &str = "nvidia.com/gpu";
 /// Port of an engine that a pod's own command starts.
 const OWN_ENGINE: u16 = 8000;
@@ -41,6 +43,11 @@ impl Containers {
             ..EngineBehaviour::default()
         });
         Self { ray, running: BTreeMap::new() }
+    }
+
+    /// A handle by which faults can be caused.
+    pub(crate) fn ray(&self) -> RayWorld {
+        self.ray.clone()
     }
 
     /// The network to them.

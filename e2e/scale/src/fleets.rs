@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::{Context, ensure};
 use futures::{StreamExt, TryStreamExt, stream};
-use kube::api::{Patch, PatchParams, PostParams};
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use kube::core::{DynamicObject, GroupVersionKind, TypeMeta};
 use kube::{Api, Client, discovery};
 use serde_json::{Value, json};
@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::rollout::{self, Rollout};
 
 /// Namespace of all that is made.
-const NAMESPACE: &str = "default";
+pub(crate) const NAMESPACE: &str = "default";
 /// Creations at a time.
 const TOGETHER: usize = 8;
 
@@ -30,7 +30,7 @@ struct Manifest {
 }
 
 /// Name of the fleet of this number. It is one word: names of its pods begin with it and a `-`.
-pub(crate) fn name(number: u16) -> String {
+pub(crate) fn name(number: u32) -> String {
     format!("f{number:04}")
 }
 
@@ -68,6 +68,12 @@ impl Fleets {
             }
         };
         stream::iter(names).map(create).buffer_unordered(TOGETHER).try_collect().await
+    }
+
+    /// Deletes one.
+    pub(crate) async fn delete(&self, name: &str) -> anyhow::Result<()> {
+        let deleted = self.api.delete(name, &DeleteParams::default()).await;
+        deleted.map(drop).with_context(|| format!("delete {name}"))
     }
 
     /// Changes the pod templates of one: a merge patch of its `spec`, which leaves alone what others have set beside it.

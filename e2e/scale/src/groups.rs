@@ -83,7 +83,8 @@ impl Groups {
         let Some((name, group)) = meta.name.clone().zip(LABELS.iter().find_map(label)) else { return };
         let is_new = is_marked(pod);
         let started = || Group { began: now, has_started: false, unready: None, here: BTreeMap::new() };
-        let group = self.all.entry((group, is_new)).or_insert_with(started);
+        let key = (group, is_new);
+        let group = self.all.entry(key.clone()).or_insert_with(started);
         if is_gone || meta.deletion_timestamp.is_some() {
             group.here.remove(&name);
         } else {
@@ -105,6 +106,9 @@ impl Groups {
                     self.ends.push(seconds(since, now));
                 }
             }
+        }
+        if group.here.is_empty() {
+            self.all.remove(&key);
         }
         let count = self.count();
         if let Some(watched) = &mut self.upgrade {
@@ -224,6 +228,7 @@ mod tests {
         assert!((upgraded.makespan - 8.0).abs() < 1e-9, "{upgraded:?}");
         assert_eq!(upgraded.group_start.map(|spread| spread.median), Some(1.0));
         assert_eq!(upgraded.group_end.map(|spread| (spread.median, spread.most)), Some((0.0, 5.0)));
+        assert_eq!(groups.all.len(), 2, "nothing is kept of those that are gone");
     }
 
     #[test]

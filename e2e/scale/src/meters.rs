@@ -22,7 +22,7 @@ const SETTLES: Duration = Duration::from_secs(30);
 
 /// What there is to read, at one moment.
 pub(crate) struct Reading {
-    at: Instant,
+    pub(crate) at: Instant,
     cpu: Cpu,
     all: BTreeMap<String, f64>,
     calls: Calls,
@@ -52,12 +52,26 @@ impl<'a> Meters<'a> {
         })
     }
 
-    /// Waits until the controller has started: what it asks meanwhile belongs to no fleet.
-    pub(crate) async fn settle(&mut self) -> anyhow::Result<()> {
+    /// What there was to read when the controller started. Other processes did not start with it: theirs is read now.
+    pub(crate) fn at_start(&self) -> anyhow::Result<Reading> {
+        let age = Duration::try_from_secs_f64(process::age(self.args.pid)?).unwrap_or_default();
+        let now = clock::instant();
+        Ok(Reading {
+            at: now.checked_sub(age).unwrap_or(now),
+            cpu: Cpu::default(),
+            all: process::all(),
+            calls: Calls::default(),
+            counters: BTreeMap::new(),
+        })
+    }
+
+    /// Waits until the controller asks for nothing more: what it has asked up to then belongs to no fleet.
+    pub(crate) async fn settle(&self) -> anyhow::Result<()> {
         let (began, mut started) = (clock::instant(), false);
+        let mut audit = self.audit.clone();
         while clock::seconds_since(began) < SETTLES.as_secs_f64() {
             sleep(QUIET).await;
-            let asks = self.audit.since_last()?.contains_key(&self.args.user);
+            let asks = audit.since_last()?.contains_key(&self.args.user);
             if started && !asks {
                 return Ok(());
             }

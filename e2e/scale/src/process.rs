@@ -41,6 +41,20 @@ pub(crate) fn cpu(pid: u32) -> anyhow::Result<Cpu> {
     Ok(Cpu { total, threads })
 }
 
+/// Seconds since a process was started.
+pub(crate) fn age(pid: u32) -> anyhow::Result<f64> {
+    let path = format!("/proc/{pid}/stat");
+    let stat = fs::read_to_string(&path).with_context(|| path.clone())?;
+    let uptime = fs::read_to_string("/proc/uptime").context("/proc/uptime")?;
+    age_at(&stat, &uptime).with_context(|| format!("{path} has no start time"))
+}
+
+fn age_at(stat: &str, uptime: &str) -> Option<f64> {
+    let (_, fields) = stat.rsplit_once(") ")?;
+    let started: f64 = fields.split(' ').nth(19)?.parse().ok()?;
+    Some(uptime.split(' ').next()?.parse::<f64>().ok()? - started / TICKS_PER_SECOND)
+}
+
 /// CPU of every process by its name.
 pub(crate) fn all() -> BTreeMap<String, f64> {
     let mut all = BTreeMap::new();
@@ -126,6 +140,14 @@ mod tests {
         assert_eq!(name, "a) (b) c");
         assert!((seconds - 2.0).abs() < 1e-9, "{seconds}");
         assert_eq!(parse("42 (short) S 1 2"), None);
+    }
+
+    #[test]
+    fn an_age_is_counted_from_the_start_of_the_machine() {
+        let stat = "42 (a) b) S 1 42 42 0 -1 4194560 5 0 0 0 150 50 0 0 20 0 9 0 12000 1 2 3";
+        let age = age_at(stat, "130.50 900.00\n").unwrap();
+        assert!((age - 10.5).abs() < 1e-9, "{age}");
+        assert_eq!(age_at("42 (short) S 1 2", "130.50 900.00\n"), None);
     }
 
     #[test]

@@ -6,9 +6,13 @@ use std::fmt;
 use serde::Serialize;
 
 use crate::audit::Requests;
+use crate::churn::Churn;
 use crate::groups::Upgraded;
+use crate::loss::Loss;
 use crate::numbers::Spread;
 use crate::progress::Times;
+use crate::room::NoRoom;
+use crate::start::Start;
 use crate::traffic::Calls;
 
 /// All of it.
@@ -17,14 +21,20 @@ pub(crate) struct Report {
     pub(crate) fleets: u16,
     /// Of each fleet.
     pub(crate) groups: u16,
-    pub(crate) times: Times,
+    pub(crate) start: Start,
+    /// `None` if no fleet was ready.
+    pub(crate) times: Option<Times>,
     /// Seconds from a group's first pod until all were Ready.
     pub(crate) group_start: Option<Spread>,
     /// From the first creation until some seconds after the last fleet was ready.
     pub(crate) bring_up: Phase,
     pub(crate) upgrade: Option<Upgrade>,
+    pub(crate) churn: Option<Churn>,
+    pub(crate) loss: Option<Loss>,
     /// Nothing was changed.
     pub(crate) rest: Option<Phase>,
+    /// Read after that.
+    pub(crate) no_room: Option<NoRoom>,
 }
 
 /// One fleet was given a new template.
@@ -70,46 +80,39 @@ const LINES: usize = 16;
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { times, bring_up, .. } = self;
+        let Self { bring_up, .. } = self;
         let number = f64::from(self.fleets) * f64::from(self.groups);
         let unit = if self.groups == 1 { "a fleet" } else { "a group" };
+        write!(f, "{}", self.start)?;
         if self.groups == 1 {
             writeln!(f, "\nBRING-UP of {} fleets of one group", self.fleets)?;
         } else {
             writeln!(f, "\nBRING-UP of {} fleet of {} groups", self.fleets, self.groups)?;
         }
-        row(f, "ready by pods / by status", format_args!("{:.1} / {:.1} s", times.by_pods, times.by_status))?;
-        spread(f, "a fleet, from its creation", times.fleet)?;
-        spread(f, "a group, from its first pod", self.group_start)?;
-        spread(f, "status behind pods", times.status_behind_pods)?;
+        if let Some(times) = &self.times {
+            let Times { by_pods, by_status, .. } = times;
+            row(f, "ready by pods / by status", format_args!("{by_pods:.1} / {by_status:.1} s"))?;
+            spread(f, "a fleet, from its creation", times.fleet)?;
+            spread(f, "a group, from its first pod", self.group_start)?;
+            spread(f, "status behind pods", times.status_behind_pods)?;
+        }
         bring_up.work(f, number, unit)?;
         if let Some(upgrade) = &self.upgrade {
             upgrade.show(f, number)?;
         }
-        let Some(rest) = &self.rest else { return Ok(()) };
-        writeln!(f, "\nREST of {:.0} s", rest.seconds)?;
-        row(f, "CPU", format_args!("{:.2} % of a core", 100.0 * rest.cpu / rest.seconds))?;
-        rest.memory(f)?;
-        row(f, "requests to the API server", rest.requests.total)?;
-        let per_second = |number: u64| count(number) / rest.seconds;
-        let Calls { connections, received, sent, .. } = rest.calls;
-        let calls = per_second(rest.calls.total());
-        row(
-            f,
-            "calls to dashboards and engines",
-            format_args!("{calls:.1}/s, {:.2}/s {unit}", calls / number),
-        )?;
-        row(f, "connections to pods", format_args!("{:.1}/s", per_second(connections)))?;
-        let (received, sent) = (per_second(received) / 1024.0, per_second(sent) / 1024.0);
-        row(f, "bytes to and from pods", format_args!("{received:.1} and {sent:.1} KiB/s"))?;
-        if calls > 0.0 {
-            row(
-                f,
-                "CPU for each of these calls",
-                format_args!("{:.0} µs", 1e6 * rest.cpu / rest.seconds / calls),
-            )?;
+        if let Some(churn) = &self.churn {
+            write!(f, "{churn}")?;
         }
-        rest.breakdown(f, rest.seconds, "/s")
+        if let Some(loss) = &self.loss {
+            write!(f, "{loss}")?;
+        }
+        if let Some(rest) = &self.rest {
+            rest.rest(f, number, unit)?;
+        }
+        match &self.no_room {
+            Some(no_room) => write!(f, "{no_room}"),
+            None => Ok(()),
+        }
     }
 }
 
@@ -129,7 +132,8 @@ impl Upgrade {
 }
 
 impl Phase {
-    fn work(&self, f: &mut fmt::Formatter<'_>, number: f64, unit: &str) -> fmt::Result {
+    /// CPU, memory, requests and calls, each also for one of the `number` things that were done.
+    pub(crate) fn work(&self, f: &mut fmt::Formatter<'_>, number: f64, unit: &str) -> fmt::Result {
         let each = 1000.0 * self.cpu / number;
         row(f, "CPU", format_args!("{:.2} s, {each:.1} ms {unit}", self.cpu))?;
         self.memory(f)?;
@@ -150,8 +154,33 @@ impl Phase {
         self.breakdown(f, number, unit)
     }
 
-    fn memory(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mib = |kib: u64| count(kib) / 1024.0;
+    fn rest(&self, f: &mut fmt::Formatter<'_>, number: f64, unit: &str) -> fmt::Result {
+        writeln!(f, "\nREST of {:.0} s", self.seconds)?;
+        row(f, "CPU", format_args!("{:.2} % of a core", 100.0 * self.cpu / self.seconds))?;
+        self.memory(f)?;
+        row(f, "requests to the API server", self.requests.total)?;
+        let per_second = |number: u64| count(number) / self.seconds;
+        let Calls { connections, received, sent, .. } = self.calls;
+        let calls = per_second(self.calls.total());
+        row(
+            f,
+            "calls to dashboards and engines",
+            format_args!("{calls:.1}/s, {:.2}/s {unit}", calls / number),
+        )?;
+        row(f, "connections to pods", format_args!("{:.1}/s", per_second(connections)))?;
+        let (received, sent) = (per_second(received) / 1024.0, per_second(sent) / 1024.0);
+        row(f, "bytes to and from pods", format_args!("{received:.1} and {sent:.1} KiB/s"))?;
+        if calls > 0.0 {
+            row(
+                f,
+                "CPU for each of these calls",
+                format_args!("{:.0} µs", 1e6 * self.cpu / self.seconds / calls),
+            )?;
+        }
+        self.breakdown(f, self.seconds, "/s")
+    }
+
+    pub(crate) fn memory(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         row(
             f,
             "memory, peak / at the end",
@@ -172,11 +201,11 @@ impl Phase {
     }
 }
 
-fn row(f: &mut fmt::Formatter<'_>, name: &str, value: impl fmt::Display) -> fmt::Result {
+pub(crate) fn row(f: &mut fmt::Formatter<'_>, name: &str, value: impl fmt::Display) -> fmt::Result {
     writeln!(f, "  {name:<34}{value}")
 }
 
-fn spread(f: &mut fmt::Formatter<'_>, name: &str, of: Option<Spread>) -> fmt::Result {
+pub(crate) fn spread(f: &mut fmt::Formatter<'_>, name: &str, of: Option<Spread>) -> fmt::Result {
     match of {
         Some(Spread { median, p99, most }) => {
             row(f, name, format_args!("median {median:.2} s, P99 {p99:.2} s, most {most:.2} s"))
@@ -209,6 +238,10 @@ fn table(
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a figure for people")]
-fn count(number: u64) -> f64 {
+pub(crate) fn count(number: u64) -> f64 {
     number as f64
+}
+
+pub(crate) fn mib(kib: u64) -> f64 {
+    count(kib) / 1024.0
 }

@@ -1,14 +1,15 @@
 //! Follows pods and fleets, for the containers and the times.
 
+use std::collections::BTreeSet;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::Pod;
-use kube::Api;
 use kube::core::DynamicObject;
 use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{Config, Event, watcher};
+use kube::{Api, ResourceExt};
 use rayfleet_e2e::clock;
 use tokio::sync::Notify;
 
@@ -75,10 +76,19 @@ pub(crate) async fn pods(api: Api<Pod>, mut containers: Containers, followed: Ar
 /// Follows all fleets.
 pub(crate) async fn fleets(api: Api<DynamicObject>, followed: Arc<Followed>) {
     let mut events = pin!(watcher(api, Config::default()).default_backoff());
+    let mut listed = BTreeSet::new();
     while let Some(event) = events.next().await {
-        if let Ok(Event::Apply(fleet) | Event::InitApply(fleet)) = event {
-            let name = fleet.metadata.name.unwrap_or_default();
-            followed.progress().fleet(&name, &fleet.data, clock::instant());
+        let now = clock::instant();
+        match event {
+            Ok(Event::Apply(fleet)) => followed.progress().fleet(&fleet.name_any(), &fleet.data, now),
+            Ok(Event::InitApply(fleet)) => {
+                followed.progress().fleet(&fleet.name_any(), &fleet.data, now);
+                listed.insert(fleet.name_any());
+            }
+            Ok(Event::Delete(fleet)) => followed.progress().gone(&fleet.name_any(), now),
+            Ok(Event::Init) => listed.clear(),
+            Ok(Event::InitDone) => followed.progress().only(&listed, now),
+            Err(_) => {}
         }
         followed.changed.notify_one();
     }

@@ -203,9 +203,7 @@ impl Follower {
                 ..ListParams::default()
             };
             let answer = self.ask(Builder::new(&self.what.path).list(&parameters)).await?;
-            let mut text = Vec::new();
-            let mut page = answer.take(LARGEST_PAGE + 1);
-            tokio::time::timeout(ANSWER, page.read_to_end(&mut text))
+            let text = tokio::time::timeout(ANSWER, whole(answer.take(LARGEST_PAGE + 1)))
                 .await
                 .map_err(|_| Broken::Unanswered)??;
             if u64::try_from(text.len()).unwrap_or(u64::MAX) > LARGEST_PAGE {
@@ -351,6 +349,20 @@ enum Read<T> {
 #[derive(Deserialize)]
 struct Mark {
     metadata: ListMeta,
+}
+
+/// All of a page. `read_to_end` clears the room that it has left over again for each piece that the network brings.
+async fn whole(mut page: impl AsyncBufRead + Unpin) -> std::io::Result<Vec<u8>> {
+    let mut text = Vec::new();
+    loop {
+        let piece = page.fill_buf().await?;
+        let length = piece.len();
+        if length == 0 {
+            return Ok(text);
+        }
+        text.extend_from_slice(piece);
+        page.consume_unpin(length);
+    }
 }
 
 /// Whether an error only says that the other side has ended the connection.

@@ -58,8 +58,9 @@ pub(crate) struct FleetReconciler {
 impl Reconciler for FleetReconciler {
     type Key = Key;
     type State = FleetState;
-    /// What a pass waits for are answers of the API server, a second and more each when a thousand fleets start at once.
-    const PARALLEL: usize = 64;
+    /// What a pass waits for are answers of the API server, a second and more each when a thousand fleets start at once. With 64 the
+    /// creations of Services wait for each other there until they time out: it gives out addresses one after the other.
+    const PARALLEL: usize = 32;
 
     fn queue(&self) -> &Queue<Key> {
         &self.index.fleet_queue

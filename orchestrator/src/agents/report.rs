@@ -33,7 +33,7 @@ pub(crate) struct ObservationCache {
     /// What the launcher said of this launch when its log was read last.
     note: Option<(Submission, String)>,
     /// Outcome of the probe prompt, by launch.
-    pub probe: Option<(Submission, ObservedProbe)>,
+    probe: Option<(Submission, ObservedProbe)>,
     /// Why a launch fails: the first words about failures of this kind.
     launch_error: Option<(Submission, Kind, String)>,
     /// The last report that Ray took part in.
@@ -76,6 +76,20 @@ impl ObservationCache {
         };
         self.last = Some(alive.clone());
         alive
+    }
+
+    /// The probe prompt of a launch has this outcome: it is in reports from now on, also in those that go by an earlier look.
+    pub(crate) fn probed(&mut self, of: Submission, outcome: ObservedProbe) {
+        if let Some(last) = self.last.as_mut().filter(|last| last.engine.launch.as_ref() == Some(&of.launch))
+        {
+            last.engine.probe = outcome.clone();
+        }
+        self.probe = Some((of, outcome));
+    }
+
+    /// Whether this launch has answered its probe prompt as it should.
+    pub(crate) fn has_passed(&self, of: &Submission) -> bool {
+        self.probe.as_ref().is_some_and(|(probed, outcome)| probed == of && *outcome == ObservedProbe::Passed)
     }
 
     /// A try of a launch has ended, with this failure or none. The words of one that goes on stay as they are, so that it is

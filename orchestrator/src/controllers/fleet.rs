@@ -229,6 +229,8 @@ impl FleetReconciler {
             now: clock::now(),
         };
         let mut decision = decide(&world);
+        // It has every node of the cluster, and what follows waits for the API server.
+        drop(capacity);
         self.number(&basis.fleet, &mut decision.status);
         let dead =
             decision.effects.iter().filter(|effect| effect.ends_traffic_of_the_dead()).cloned().collect();

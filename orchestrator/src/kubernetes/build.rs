@@ -86,6 +86,7 @@ pub(crate) fn ray_cluster(fleet: &ValidFleet, group: &GroupStatus, port_name: Op
     }
     if fleet.model.is_some() {
         authenticate(&mut spec);
+        without_service_links(&mut spec);
     }
     let mut annotations = template.annotations;
     gcs_storage::separate(&mut spec, &mut annotations, &group.name);
@@ -149,6 +150,20 @@ fn fix_size(group: &mut Value) {
             *bound = json!(size);
         }
     }
+}
+
+/// Keeps the namespace's Services out of the pods' environment where the template does not decide. The Service of a fleet with the name
+/// `vllm` would set `VLLM_PORT` to an address there, which vLLM takes for its own setting and refuses
+/// (<https://docs.vllm.ai/en/latest/configuration/env_vars/>).
+fn without_service_links(spec: &mut Value) {
+    let pods = |group: &mut Value| {
+        if let Some(pod) = object_at(group, &["template", "spec"]) {
+            pod.entry("enableServiceLinks").or_insert(Value::Bool(false));
+        }
+    };
+    spec.get_mut("headGroupSpec").into_iter().for_each(pods);
+    let workers = spec.get_mut("workerGroupSpecs").and_then(Value::as_array_mut);
+    workers.into_iter().flatten().for_each(pods);
 }
 
 /// Turns Ray's token authentication on where Ray has it and the template does not decide.
@@ -262,6 +277,29 @@ mod tests {
         let mut decided = json!({"rayVersion": "2.60.0", "authOptions": {"mode": "disabled"}});
         authenticate(&mut decided);
         assert_eq!(decided["authOptions"]["mode"], "disabled");
+    }
+
+    #[test]
+    fn no_service_of_the_namespace_sets_what_an_engine_reads_unless_the_template_says_so() {
+        let links = |spec: &Value| {
+            let of = |group: &Value| group["template"]["spec"]["enableServiceLinks"].clone();
+            [of(&spec["headGroupSpec"]), of(&spec["workerGroupSpecs"][0])]
+        };
+        assert_eq!(links(&built()["spec"]), [json!(false), json!(false)]);
+        let mut decided = json!({
+            "headGroupSpec": {"template": {"spec": {"enableServiceLinks": true}}},
+            "workerGroupSpecs": [{"template": {"spec": {"enableServiceLinks": null}}}],
+        });
+        without_service_links(&mut decided);
+        assert_eq!(links(&decided), [json!(true), Value::Null]);
+        let mut own = fleet();
+        own.model = None;
+        let cluster = ray_cluster(&own, &GroupStatus { name: "g".into(), ..Default::default() }, None);
+        assert_eq!(
+            links(&cluster.data["spec"]),
+            [Value::Null, Value::Null],
+            "what starts in its pods is its own"
+        );
     }
 
     #[test]

@@ -75,8 +75,8 @@ impl Agent {
         let called = self.called && is_over(self.last_deep, STEADY);
         // Lines may come many times a second; what they say is read and reported as often as an engine that is asked would be. One that
         // comes after a while is taken at once.
-        let doubted = std::mem::take(&mut self.doubted);
-        if !called && !doubted && !is_over(if is_line { self.lines.taken } else { self.attended }, STEADY) {
+        let urgent = std::mem::take(&mut self.urgent);
+        if !called && !urgent && !is_over(if is_line { self.lines.taken } else { self.attended }, STEADY) {
             self.lines.wait = is_line;
             return None;
         }

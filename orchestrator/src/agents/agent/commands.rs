@@ -113,11 +113,7 @@ impl Agent {
     }
 
     fn probe(&mut self, submission: Submission, probe: Probe, target: &Target) {
-        let known =
-            self.memory.probe.as_ref().is_some_and(|(of, observed)| {
-                *of == submission && !matches!(observed, ObservedProbe::Failed(_))
-            });
-        if self.probing.is_some() || known {
+        if self.probing.is_some() || self.memory.has_passed(&submission) {
             return;
         }
         let Some(engine) = self.shared.bridge.engine(target) else { return };

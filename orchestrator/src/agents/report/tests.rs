@@ -105,7 +105,7 @@ fn ranks_of_another_launch_are_not_shown() {
     let mut memory = ObservationCache::default();
     let both = placed(vec![rank(0, Some("head"), true), rank(1, Some("worker"), true)]);
     look(&mut memory, Some(two_nodes()), EngineState { placed: Some(both), ..engine() });
-    memory.probe = Some((id("g.e.1"), ObservedProbe::Passed));
+    memory.probed(id("g.e.1"), ObservedProbe::Passed);
     let next = memory.launched(RayState { cluster: None, engine: Some(engine()) }, &id("g.e.2"), NOW).engine;
     assert_eq!((next.launch, next.ranks_placed, next.ranks.len()), ("g.e.2".parse().ok(), 0, 0));
     assert_eq!(next.probe, ObservedProbe::Unknown);

@@ -89,6 +89,29 @@ async fn no_fault_is_reported_later_for_the_watch() {
     assert!(late.is_empty(), "{late:?}");
 }
 
+/// The gate waits for it, and the watch of the engine says nothing of it. A dashboard that is gone meanwhile is no reason to wait.
+#[tokio::test(start_paused = true)]
+async fn the_outcome_of_a_probe_is_reported_at_once() {
+    for dashboard in [DashboardState::Well, DashboardState::Silent] {
+        for moment in [0, 1_500, 3_000, 4_500, 6_000, 7_500] {
+            let bench = Bench::start(Middleware::Simulated).await;
+            bench.assignment.send_modify(|assignment| assignment.pace = PollInterval::Starting);
+            tokio::time::sleep(Duration::from_secs(15) + Duration::from_millis(moment)).await;
+            let probe = || bench.report().and_then(|it| it.state.ok()).map(|alive| alive.engine.probe);
+            assert_eq!(probe(), Some(ObservedProbe::Unknown));
+            bench.ray.set_dashboard(CLUSTER, dashboard);
+            let (of, prompt) = (launch().0.submission, fleet().model.unwrap().probe());
+            bench.commands.put(Command::Probe(of, Box::new(prompt)));
+            let (asked, _) = bench.ray.now();
+            until("the outcome to be reported", || probe() == Some(ObservedProbe::Passed)).await;
+            let took = bench.ray.now().0.saturating_sub(asked);
+            // A look at a dashboard that says nothing takes its time first.
+            let most = if dashboard == DashboardState::Well { 1_200 } else { 12_000 };
+            assert!(took <= Duration::from_millis(most), "{dashboard:?} {moment}: {took:?}");
+        }
+    }
+}
+
 /// The engine says that it is well all the while: it is the launcher that finds another node alive.
 #[tokio::test(start_paused = true)]
 async fn a_node_without_ranks_that_joins_is_read_at_once() {

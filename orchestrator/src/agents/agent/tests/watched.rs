@@ -106,7 +106,7 @@ async fn the_outcome_of_a_probe_is_reported_at_once() {
             until("the outcome to be reported", || probe() == Some(ObservedProbe::Passed)).await;
             let took = bench.ray.now().0.saturating_sub(asked);
             // A look at a dashboard that says nothing takes its time first.
-            let most = if dashboard == DashboardState::Well { 1_200 } else { 12_000 };
+            let most = if dashboard == DashboardState::Well { 400 } else { 12_000 };
             assert!(took <= Duration::from_millis(most), "{dashboard:?} {moment}: {took:?}");
         }
     }

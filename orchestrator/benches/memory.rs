@@ -21,6 +21,10 @@ use ray_bridge::{Bridge, Limits};
 use rayfleet_orchestrator::Orchestrator;
 use serde_json::{Value, json};
 
+/// As the program has it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Objects in each case.
 const MANY: usize = 10_000;
 /// Tells a child process what to do.

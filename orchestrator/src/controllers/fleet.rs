@@ -58,9 +58,8 @@ pub(crate) struct FleetReconciler {
 impl Reconciler for FleetReconciler {
     type Key = Key;
     type State = FleetState;
-    /// What a pass waits for are answers of the API server, a second and more each when a thousand fleets start at once. With 64 the
-    /// creations of Services wait for each other there until they time out: it gives out addresses one after the other.
-    const PARALLEL: usize = 32;
+    /// What a pass waits for are answers of the API server. More of them at a time only wait longer (`docs/decisions.md`, 60).
+    const PARALLEL: usize = 16;
 
     fn queue(&self) -> &Queue<Key> {
         &self.index.fleet_queue

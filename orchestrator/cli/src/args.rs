@@ -6,6 +6,8 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use rayfleet_cli_kit::{Format, input};
 
+use crate::template::args::TemplateArgs;
+
 /// Status and rollouts of fleets: replica groups of models too large for one node.
 #[derive(Debug, Parser)]
 #[command(
@@ -18,7 +20,8 @@ use rayfleet_cli_kit::{Format, input};
   kubectl rayfleet status llama -w             # one fleet, drawn again on every change
   kubectl rayfleet plan -f llama.yaml          # what applying this would do, step by step
   kubectl rayfleet rollout status llama        # wait until a change is rolled out
-  kubectl rayfleet rollout undo llama          # back to the revision before"
+  kubectl rayfleet rollout undo llama          # back to the revision before
+  kubectl rayfleet template kimi-k2 --gpu h200 # a manifest for a model"
 )]
 pub(crate) struct Cli {
     #[command(flatten)]
@@ -74,6 +77,8 @@ Examples:
   kubectl rayfleet rollout undo llama --to-revision 3"
     )]
     Rollout(RolloutCommand),
+    /// Print a manifest for a model and a GPU, or why it has this shape; needs no cluster
+    Template(Box<TemplateArgs>),
 }
 
 /// Flags of `status`.

@@ -1,7 +1,7 @@
-//! `kubectl rayfleet`: status, plans and rollouts of `RayClusterFleets`.
+//! `kubectl rayfleet`: status, plans and rollouts of `RayClusterFleets`, and manifests of them.
 //!
 //! `args` defines the command line, `connect` and `fleets` call the API server, `view` parses its replies and
-//! `render` turns them into text; `status`, `plan` and `rollout` are the commands.
+//! `render` turns them into text; `status`, `plan` and `rollout` are the commands. `template` calls no API server.
 
 mod args;
 mod connect;
@@ -18,6 +18,7 @@ mod sample;
 #[cfg(test)]
 mod simulated;
 mod status;
+mod template;
 mod view;
 
 use std::process::ExitCode;
@@ -43,10 +44,18 @@ async fn main() -> ExitCode {
 }
 
 async fn run(cli: &Cli) -> Result<(), CliError> {
-    let fleets = connect::connect(&cli.global).await?;
+    let fleets = connect::connect(&cli.global);
     match &cli.command {
-        Command::Status(args) => status::run(args, &fleets, &Terminal::find(args.format())).await,
-        Command::Plan(args) => plan::run(args, &fleets, &Terminal::find(args.output)).await,
-        Command::Rollout(command) => rollout::run(command, &fleets, &Terminal::find(Format::Text)).await,
+        Command::Status(args) => status::run(args, &fleets.await?, &Terminal::find(args.format())).await,
+        Command::Plan(args) => plan::run(args, &fleets.await?, &Terminal::find(args.output)).await,
+        Command::Rollout(command) => {
+            rollout::run(command, &fleets.await?, &Terminal::find(Format::Text)).await
+        }
+        Command::Template(args) => {
+            // A manifest says how it was written, whatever the words are made of.
+            let words = std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned());
+            let words: Vec<String> = words.collect();
+            template::run(args, &cli.global, &words, &Terminal::find(args.out.output))
+        }
     }
 }

@@ -9,8 +9,9 @@ use rayfleet_templates::cache::KvPrecision;
 
 /// Flags of `template`.
 #[derive(Args, Debug, Default)]
-#[command(after_help = "Without MODEL the models and GPUs that are known are listed. No cluster is needed. The arithmetic is that of
-vLLM 0.32; what it does not model stands in docs/operations.md#a-manifest-for-your-model.
+#[command(
+    after_help = "Without MODEL the models and GPUs that are known are listed. No cluster is needed. Memory is reckoned as
+vLLM 0.32 uses it; what is not reckoned: docs/operations.md#a-manifest-for-your-model.
 
 Exit code: 0 done, 1 no shape fits, and what is missing, 2 the command line or a file cannot be used.
 
@@ -21,9 +22,10 @@ Examples:
   kubectl rayfleet template qwen3-235b --gpu h200 --precision fp8 --max-model-len 65536 --sequences 8
   kubectl rayfleet template --config config.json --name mine --gpu b200   # a model of your own
   kubectl rayfleet template kimi-k2 --gpu h200 --profile site.yaml -n models | kubectl apply -f -
-  kubectl rayfleet template kimi-k2 --gpu h200 --output-dir fleets/kimi   # a base for kustomize")]
+  kubectl rayfleet template kimi-k2 --gpu h200 --output-dir fleets/kimi   # a base for kustomize"
+)]
 pub(crate) struct TemplateArgs {
-    /// Model of the catalogue; without it the catalogue is listed
+    /// Model of the catalogue, by its name or its checkpoint's repository; without it the catalogue is listed
     #[arg(value_name = "MODEL", conflicts_with = "config", requires = "gpu")]
     pub(crate) model: Option<String>,
     #[command(flatten)]
@@ -45,7 +47,7 @@ pub(crate) struct Asked {
     #[arg(long, value_name = "FILE", requires = "gpu")]
     pub(crate) config: Option<PathBuf>,
     /// Its model.safetensors.index.json: the size there must agree with the config.json
-    #[arg(long, value_name = "FILE", requires = "config")]
+    #[arg(long, value_name = "FILE", requires = "config", conflicts_with = "model")]
     pub(crate) safetensors: Option<PathBuf>,
     /// Checkpoint of the model, as fp8; default: its first one
     #[arg(long, value_name = "NAME", conflicts_with = "config")]

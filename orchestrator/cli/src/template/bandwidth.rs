@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-/// What a node reads from the storage in a second where nobody says: 500 MB. A cautious number for network storage, not a measured one.
+/// What a node reads from the storage in a second where nobody says: 500 MB. Cautious for network storage; not
+/// measured.
 pub(super) const DEFAULT: u64 = 500_000_000;
 
 /// What an engine may take beside reading, to compile, to capture graphs and to warm up. A bound, not a measured time.
@@ -51,8 +52,8 @@ pub(super) fn text(bytes: u64) -> String {
     }
 }
 
-/// How long reading so many bytes takes, in whole minutes, and the longest start that is no failure: [`BESIDE`] more, in whole five
-/// minutes.
+/// How long reading so many bytes takes, in whole minutes, and the longest start that is no failure: [`BESIDE`]
+/// more, in whole five minutes. As if every node read all of it.
 pub(super) fn start(bytes: u64, in_a_second: u64) -> (Duration, Duration) {
     let reading = bytes.div_ceil(in_a_second.max(1)).div_ceil(60);
     let all = reading.saturating_add(BESIDE.as_secs() / 60).div_ceil(5).saturating_mul(5);
@@ -75,7 +76,8 @@ mod tests {
         ] {
             assert_eq!(parse(written), Ok(bytes), "{written}");
         }
-        for written in ["", "500", "MB", "0MB", "-1GB", "1e9MB", "1.2345GB", "99999999GB", "500mb", "1.GB.GB"] {
+        for written in ["", "500", "MB", "0MB", "-1GB", "1e9MB", "1.2345GB", "99999999GB", "500mb", "1.GB.GB"]
+        {
             assert!(parse(written).is_err(), "{written}");
         }
         assert_eq!(

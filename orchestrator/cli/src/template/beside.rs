@@ -9,7 +9,10 @@ pub(super) fn claim(values: &Values) -> Option<String> {
     let class = values.site.storage_class.as_ref()?;
     let gib = (values.bytes.saturating_add(values.bytes / 5) >> 30) / 10 * 10 + 10;
     let mut lines = vec![
-        format!("# All pods of all groups mount it. Fill it once, with the folder {}, from a pod that mounts it for writing.", folder(values)),
+        format!(
+            "# All pods of all groups mount it. Fill it once, with the folder {}, from a pod that mounts it for writing.",
+            folder(values)
+        ),
         "apiVersion: v1".to_owned(),
         "kind: PersistentVolumeClaim".to_owned(),
         "metadata:".to_owned(),
@@ -54,5 +57,8 @@ pub(super) fn route(values: &Values) -> Option<String> {
 /// A base of kustomize over these files.
 pub(super) fn kustomization<'a>(files: impl IntoIterator<Item = &'a str>) -> String {
     let files: Vec<String> = files.into_iter().map(scalar).collect();
-    format!("apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\nresources: [{}]\n", files.join(", "))
+    format!(
+        "apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\nresources: [{}]\n",
+        files.join(", ")
+    )
 }

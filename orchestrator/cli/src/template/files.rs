@@ -33,13 +33,22 @@ pub(super) fn write(directory: &Path, documents: Vec<Document>, force: bool) -> 
         let mut options = fs::OpenOptions::new();
         options.write(true);
         // Between the look above and now somebody may have made it.
-        if force { options.create(true).truncate(true) } else { options.create_new(true) };
-        let written = options.open(&path).and_then(|mut file| std::io::Write::write_all(&mut file, document.text.as_bytes()));
+        if force {
+            options.create(true).truncate(true)
+        } else {
+            options.create_new(true)
+        };
+        let written = options
+            .open(&path)
+            .and_then(|mut file| std::io::Write::write_all(&mut file, document.text.as_bytes()));
         written.map_err(|error| match error.kind() {
-            ErrorKind::AlreadyExists => CliError::usage(format!("{} is there already", path.display()), "use --force"),
+            ErrorKind::AlreadyExists => {
+                CliError::usage(format!("{} is there already", path.display()), "use --force")
+            }
             _ => broken(error),
         })?;
     }
-    let lines: Vec<String> = all.iter().map(|document| format!("{}\n", directory.join(document.file).display())).collect();
+    let lines: Vec<String> =
+        all.iter().map(|document| format!("{}\n", directory.join(document.file).display())).collect();
     Ok(lines.concat())
 }

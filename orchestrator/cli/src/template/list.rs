@@ -51,7 +51,8 @@ impl<'a> ModelRow<'a> {
 
 /// Prints models and GPUs.
 pub(super) fn print(catalogue: &Catalogue, terminal: &Terminal) -> Result<(), CliError> {
-    let listed = Listed { models: catalogue.models.iter().map(ModelRow::of).collect(), gpus: &catalogue.gpus };
+    let listed =
+        Listed { models: catalogue.models.iter().map(ModelRow::of).collect(), gpus: &catalogue.gpus };
     terminal.result(&listed, &text(&listed, terminal.color))
 }
 

@@ -66,7 +66,13 @@ pub(crate) fn run(
     }
     let fit = shape::fit(&subject, &choice)?;
     let site = Site::read(args.fleet.profile.as_deref(), &args.fleet.set)?;
-    let values = Values::new((&subject, gpu, &choice, fit), &args.fleet, global.namespace.as_deref(), site, command(words))?;
+    let values = Values::new(
+        (&subject, gpu, &choice, fit),
+        &args.fleet,
+        global.namespace.as_deref(),
+        site,
+        command(words),
+    )?;
     let documents = documents(&values);
     let text = documents.iter().map(|document| document.text.as_str()).collect::<Vec<_>>().join("---\n");
     let read = check::documents(&text)?;

@@ -13,7 +13,7 @@ use super::{bandwidth, near};
 const LARGEST: u64 = 64 << 10;
 
 /// All keys, as a reader may write them.
-const KEYS: [&str; 17] = [
+const KEYS: [&str; 16] = [
     "image",
     "registry",
     "imagePullSecrets",
@@ -25,7 +25,6 @@ const KEYS: [&str; 17] = [
     "networkInterface",
     "rdmaResource",
     "rdmaCount",
-    "gpuResource",
     "serviceAccount",
     "tolerations",
     "nodeSelector",
@@ -61,8 +60,6 @@ pub(super) struct Site {
     pub(super) rdma_resource: Option<String>,
     /// How many of them a pod gets.
     pub(super) rdma_count: Option<u32>,
-    /// Extended resource of GPUs; default: the vendor's.
-    pub(super) gpu_resource: Option<String>,
     pub(super) service_account: Option<String>,
     /// Beside the one for the GPU's own taint.
     pub(super) tolerations: Vec<Toleration>,
@@ -100,8 +97,9 @@ impl Site {
 
     fn of_file(file: &Path) -> Result<Self, CliError> {
         let shown = file.display();
-        let text = input::read(file, LARGEST)
-            .map_err(|error| CliError::usage(format!("cannot read {shown}: {error}"), "give a profile with --profile"))?;
+        let text = input::read(file, LARGEST).map_err(|error| {
+            CliError::usage(format!("cannot read {shown}: {error}"), "give a profile with --profile")
+        })?;
         // An empty file says nothing, as a file of comments does.
         let site: Option<Self> = serde_saphyr::from_str(&text)
             .map_err(|error| CliError::usage(format!("{shown}: {}", first_line(&error.to_string())), CURE))?;
@@ -140,7 +138,6 @@ impl Site {
             "networkInterface" => self.network_interface = word,
             "rdmaResource" => self.rdma_resource = word,
             "rdmaCount" => self.rdma_count = Some(yaml(text)?),
-            "gpuResource" => self.gpu_resource = word,
             "serviceAccount" => self.service_account = word,
             "tolerations" => self.tolerations = yaml(text)?,
             "nodeSelector" => self.node_selector = yaml(text)?,
@@ -180,11 +177,17 @@ impl Site {
         if self.labels.contains_key("app") {
             return Err("labels: `app` is the fleet's name, by which its groups are found".to_owned());
         }
-        let names = [("claim", &self.claim), ("storageClass", &self.storage_class), ("serviceAccount", &self.service_account)];
+        let names = [
+            ("claim", &self.claim),
+            ("storageClass", &self.storage_class),
+            ("serviceAccount", &self.service_account),
+        ];
         let names = names.into_iter().filter_map(|(field, name)| Some((field, name.as_ref()?)));
         let secrets = self.image_pull_secrets.iter().map(|name| ("imagePullSecrets", name));
         match names.chain(secrets).find(|(_, name)| !is_name(name)) {
-            Some((field, name)) => Err(format!("{field}: `{name}` is no name of Kubernetes: lower-case letters, digits, '-' and '.'")),
+            Some((field, name)) => Err(format!(
+                "{field}: `{name}` is no name of Kubernetes: lower-case letters, digits, '-' and '.'"
+            )),
             None => Ok(()),
         }
     }
@@ -196,12 +199,17 @@ fn yaml<T: DeserializeOwned>(text: &str) -> Result<T, String> {
 
 /// An error of the parser without the excerpt that it draws.
 fn first_line(text: &str) -> String {
-    text.lines().next().unwrap_or_default().to_owned()
+    let line = text.lines().next().unwrap_or_default();
+    line.strip_prefix("error: ").unwrap_or(line).to_owned()
 }
 
 fn unknown(key: &str) -> String {
     let hint = near::hint(key, KEYS);
-    if hint.is_empty() { format!("no such key; known are {}", KEYS.join(", ")) } else { format!("no such key{hint}") }
+    if hint.is_empty() {
+        format!("no such key; known are {}", KEYS.join(", "))
+    } else {
+        format!("no such key{hint}")
+    }
 }
 
 /// A name of an object: a DNS subdomain.
@@ -227,4 +235,129 @@ pub(super) fn is_label(key: &str, value: &str) -> bool {
         None => word(key),
     };
     key && (value.is_empty() || word(value))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The site of a profile's text.
+    fn of(text: &str) -> Result<Site, CliError> {
+        let file = std::env::temp_dir().join(format!("rayfleet-profile-{}-{:p}", std::process::id(), text));
+        std::fs::write(&file, text).unwrap();
+        let site = Site::read(Some(&file), &[]);
+        std::fs::remove_file(&file).unwrap();
+        site
+    }
+
+    #[test]
+    fn the_example_says_every_key() {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/profiles/site.yaml");
+        let site = Site::read(Some(&file), &[]).unwrap();
+        assert_eq!(site.tolerations[0].value.as_deref(), Some("models"));
+        let text = std::fs::read_to_string(file).unwrap();
+        let operations = include_str!("../../../../docs/operations.md");
+        for key in KEYS {
+            assert!(
+                key == "registry" || text.lines().any(|line| line.starts_with(&format!("{key}:"))),
+                "{key}"
+            );
+            assert!(operations.contains(&format!("| `{key}` |")), "{key} is not in docs/operations.md");
+        }
+    }
+
+    #[test]
+    fn an_unknown_key_is_refused_with_its_line() {
+        let fault = of("image: a\nclam: b\n").unwrap_err();
+        assert!(fault.message.contains("clam") && fault.message.contains("line 2"), "{fault}");
+        assert_eq!((fault.code(), fault.cure.as_deref()), (2, Some(CURE)));
+        let fault = of("tolerations:\n- {kye: a}\n").unwrap_err();
+        assert!(fault.message.contains("kye"), "{fault}");
+    }
+
+    #[test]
+    fn an_empty_profile_says_nothing() {
+        for text in ["", "# nothing\n"] {
+            assert_eq!(of(text).unwrap(), Site::default());
+        }
+    }
+
+    #[test]
+    fn what_is_set_is_over_the_profile() {
+        let set = |entries: &[&str]| {
+            let entries: Vec<String> = entries.iter().map(|entry| (*entry).to_owned()).collect();
+            Site::read(None, &entries)
+        };
+        let site = set(&[
+            "image=a",
+            "registry=b",
+            "rayVersion=2.60",
+            "labels={a: b}",
+            "labels.x.y/z=t=u",
+            "rdmaResource=r",
+        ]);
+        assert!(site.unwrap_err().message.contains("labels: `x.y/z: t=u`"));
+        let site = set(&[
+            "image=a",
+            "registry=b",
+            "rayVersion=2.60",
+            "labels={a: b}",
+            "labels.x.y/z=t",
+            "rdmaResource=r",
+        ])
+        .unwrap();
+        assert_eq!((site.image, site.registry.as_deref()), (None, Some("b")));
+        assert_eq!((site.ray_version.as_deref(), site.labels.len()), (Some("2.60"), 2));
+        assert_eq!(site.labels.get("x.y/z").map(String::as_str), Some("t"));
+        for (key, value) in KEYS.iter().zip([
+            "a",
+            "b",
+            "[a]",
+            "2",
+            "c",
+            "d",
+            "1GB",
+            "/m",
+            "e",
+            "f/g",
+            "2",
+            "i",
+            "[{key: a}]",
+            "{a: b}",
+            "{c: d}",
+            "j",
+        ]) {
+            let mut site = Site { rdma_resource: Some("r".to_owned()), ..Site::default() };
+            site.set_key(key, value).unwrap();
+            assert_ne!(site, Site { rdma_resource: Some("r".to_owned()), ..Site::default() }, "{key}");
+            site.check().unwrap();
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused() {
+        for (text, words) in [
+            ("{image: a, registry: b}", "name one of them"),
+            ("rdmaCount: 1", "Name the rdmaResource"),
+            ("{rdmaCount: 0, rdmaResource: a}", "above 0"),
+            ("modelPath: models", "modelPath"),
+            ("storageBandwidth: fast", "storageBandwidth"),
+            ("nodeSelector: {'a b': c}", "nodeSelector"),
+            ("topologyKey: '-'", "topologyKey"),
+            ("claim: A", "claim"),
+            ("imagePullSecrets: ['']", "imagePullSecrets"),
+        ] {
+            let message = of(text).unwrap_err().message;
+            assert!(message.contains(words), "{text}: {message}");
+        }
+    }
+
+    #[test]
+    fn names_and_labels_are_those_of_kubernetes() {
+        assert!(is_name("a-1.b") && !is_name("") && !is_name("a..b") && !is_name("-a") && !is_name("A"));
+        assert!(
+            is_label("app", "") && is_label("a.b/C_d", "x.Y-z") && !is_label("", "a") && !is_label("/a", "b")
+        );
+        assert!(!is_label("a/b/c", "d") && !is_label("a", "-") && !is_label("a", &"b".repeat(64)));
+    }
 }

@@ -34,8 +34,8 @@ fn head(values: &Values) -> Vec<String> {
             count(gpus, "GPU")
         ),
         format!(
-            "# Yours to set: the image ({} with `ray[default]` and the same Ray as rayVersion), the claim with the weights (ReadOnlyMany \
-             or ReadWriteMany){interface}. Step by step: docs/operations.md#your-first-fleet-on-your-cluster.",
+            "# Yours to set: the image ({} with `ray[default]`, the Ray of rayVersion), the claim with the weights (ReadOnlyMany or \
+             ReadWriteMany){interface}: docs/operations.md#your-first-fleet-on-your-cluster.",
             values.engine
         ),
         format!("# Written by: {}", values.command),
@@ -69,7 +69,10 @@ fn rollout(values: &Values) -> Vec<String> {
         "    type: RollingUpdate".to_owned(),
     ];
     if values.max_surge == 0 {
-        lines.push(format!("    # No surge: it needs the {} of one more group. Groups are replaced one at a time in place.", count(u64::from(gpus), "GPU")));
+        lines.push(format!(
+            "    # No surge: it needs the {} of one more group. Groups are replaced one at a time in place.",
+            count(u64::from(gpus), "GPU")
+        ));
         if values.replicas == 1 {
             lines.push("    # With one group nothing serves meanwhile: two groups, or --max-surge 1 if those GPUs are free.".to_owned());
         }
@@ -112,7 +115,8 @@ fn model(values: &Values) -> Vec<String> {
         "      args:".to_owned(),
     ];
     lines.extend(values.args.iter().map(|arg| format!("      - {}", scalar(arg))));
-    let expect = values.expect.as_ref().map_or_else(String::new, |text| format!(", expect: {}", scalar(text)));
+    let expect =
+        values.expect.as_ref().map_or_else(String::new, |text| format!(", expect: {}", scalar(text)));
     lines.push(format!("    probe: {{prompt: \"The capital of France is\", maxTokens: 8{expect}}}"));
     lines
 }
@@ -140,7 +144,10 @@ fn template(values: &Values) -> Vec<String> {
         format!("        template:{pod}"),
     ]);
     if !values.site.labels.is_empty() {
-        lines.extend(["          metadata:".to_owned(), format!("            labels: {}", labels(&values.site.labels))]);
+        lines.extend([
+            "          metadata:".to_owned(),
+            format!("            labels: {}", labels(&values.site.labels)),
+        ]);
     }
     lines.push("          spec:".to_owned());
     lines.extend(placement(values));
@@ -206,9 +213,10 @@ fn placement(values: &Values) -> Vec<String> {
         lines.push(format!("nodeSelector: {}", labels(&site.node_selector)));
     }
     lines.push("tolerations:".to_owned());
-    lines.push(format!("- {{key: {}, operator: Exists, effect: NoSchedule}}", scalar(&values.gpu_resource)));
+    lines.push(format!("- {{key: {}, operator: Exists, effect: NoSchedule}}", scalar(values.gpu_resource)));
     lines.extend(site.tolerations.iter().map(|found| format!("- {}", toleration(found))));
-    let secrets: Vec<String> = site.image_pull_secrets.iter().map(|name| map([("name", name.as_str())])).collect();
+    let secrets: Vec<String> =
+        site.image_pull_secrets.iter().map(|name| map([("name", name.as_str())])).collect();
     if !secrets.is_empty() {
         lines.push(format!("imagePullSecrets: [{}]", secrets.join(", ")));
     }
@@ -216,16 +224,23 @@ fn placement(values: &Values) -> Vec<String> {
 }
 
 fn toleration(found: &Toleration) -> String {
-    let fields = [("key", &found.key), ("operator", &found.operator), ("value", &found.value), ("effect", &found.effect)];
-    let fields = fields.into_iter().filter_map(|(field, text)| Some(format!("{field}: {}", scalar(text.as_ref()?))));
+    let fields = [
+        ("key", &found.key),
+        ("operator", &found.operator),
+        ("value", &found.value),
+        ("effect", &found.effect),
+    ];
+    let fields =
+        fields.into_iter().filter_map(|(field, text)| Some(format!("{field}: {}", scalar(text.as_ref()?))));
     let seconds = found.toleration_seconds.map(|seconds| format!("tolerationSeconds: {seconds}"));
     format!("{{{}}}", fields.chain(seconds).collect::<Vec<_>>().join(", "))
 }
 
-/// The container and its volumes. Per GPU: 4 CPUs, 32 GiB that are kept for it, up to 64 GiB, of which 16 GiB are shared memory.
+/// The container and its volumes. For each GPU: 4 CPUs, 32 GiB that are kept for it, up to 64 GiB, of which 16 GiB are
+/// shared memory: as docs/operations.md has it for 8 GPUs; not measured.
 fn container(values: &Values) -> Vec<String> {
     let gpus = values.fit.shape.gpus_per_node;
-    let mut devices = format!("{}: \"{gpus}\"", scalar(&values.gpu_resource));
+    let mut devices = format!("{}: \"{gpus}\"", scalar(values.gpu_resource));
     if let Some(rdma) = values.site.rdma_resource.as_ref().filter(|_| values.over_nodes()) {
         devices.push_str(&format!(", {}: \"{}\"", scalar(rdma), values.site.rdma_count.unwrap_or(1)));
     }
@@ -260,7 +275,8 @@ fn container(values: &Values) -> Vec<String> {
         "volumes:".to_owned(),
         "- name: models".to_owned(),
         format!("  persistentVolumeClaim: {{claimName: {}, readOnly: true}}", scalar(&values.claim)),
-        "- name: shm                           # NCCL and Ray's object store; counts as the pod's memory".to_owned(),
+        "- name: shm                           # NCCL and Ray's object store; counts as the pod's memory"
+            .to_owned(),
         format!("  emptyDir: {{medium: Memory, sizeLimit: {}Gi}}", gpus * 16),
     ]);
     indented(lines)

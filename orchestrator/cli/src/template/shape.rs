@@ -1,4 +1,5 @@
-//! From flags to a demand, and from a choice to a shape or to what is missing. The arithmetic is in `rayfleet-templates`.
+//! From flags to a demand, and from a choice to a shape or to what is missing. What a model needs is reckoned by
+//! `rayfleet-templates`.
 
 use rayfleet_cli_kit::CliError;
 use rayfleet_templates::explain::{count, cure, gb, shape};
@@ -13,7 +14,10 @@ pub(super) fn demand(asked: &Asked, subject: &Subject, gpu: &Gpu) -> Result<Dema
     let declared = subject.model.context;
     if let Some(context) = asked.max_model_len.filter(|context| *context > declared) {
         return Err(CliError::usage(
-            format!("--max-model-len {context}: {} declares {declared} tokens, and vLLM refuses more", subject.title),
+            format!(
+                "--max-model-len {context}: {} declares {declared} tokens, and vLLM refuses more",
+                subject.title
+            ),
             format!("give at most {declared}, or leave it out"),
         ));
     }
@@ -62,7 +66,11 @@ fn missing(subject: &Subject, choice: &Choice, nearest: &Fit) -> CliError {
     let nodes = count(u64::from(choice.demand.most_nodes), "node");
     let which = match (choice.demand.tensor, choice.demand.pipeline) {
         (Some(_), Some(_)) => format!("{} does not fit on {}", subject.title, shape(nearest.shape)),
-        _ => format!("{} fits on no shape of up to {nodes}; the nearest is {}", subject.title, shape(nearest.shape)),
+        _ => format!(
+            "{} fits on no shape of up to {nodes}; the nearest is {}",
+            subject.title,
+            shape(nearest.shape)
+        ),
     };
     let lack = nearest.fullest().map_or_else(String::new, |(index, stage)| {
         format!(
@@ -80,9 +88,11 @@ fn impossible(subject: &Subject, choice: &Choice) -> CliError {
     let demand = &choice.demand;
     let per_node = demand.gpus_per_node.unwrap_or(choice.gpu.per_node);
     let nodes = count(u64::from(demand.most_nodes), "node");
-    let refused = choice.refused.iter().find(|refused| demand.tensor.is_none_or(|tensor| tensor == refused.tensor));
+    let refused =
+        choice.refused.iter().find(|refused| demand.tensor.is_none_or(|tensor| tensor == refused.tensor));
     if let Some(refused) = refused {
-        let message = format!("{} cannot have {} tensor ranks: {}", subject.title, refused.tensor, refused.why);
+        let message =
+            format!("{} cannot have {} tensor ranks: {}", subject.title, refused.tensor, refused.why);
         return CliError::failed(message, "choose another --tensor, or leave it out");
     }
     let asked = [("tensor", demand.tensor), ("pipeline", demand.pipeline)]
@@ -91,7 +101,11 @@ fn impossible(subject: &Subject, choice: &Choice) -> CliError {
         .collect::<Vec<_>>()
         .join(" × ");
     CliError::failed(
-        format!("{asked} is no shape of {} on up to {nodes} of {}", subject.title, count(u64::from(per_node), "GPU")),
+        format!(
+            "{asked} is no shape of {} on up to {nodes} of {}",
+            subject.title,
+            count(u64::from(per_node), "GPU")
+        ),
         format!(
             "tensor must divide the GPUs of a node, and nodes be full, where there is more than one; a stage has a layer \
              ({} here); see --gpus-per-node and --max-nodes",

@@ -2,18 +2,20 @@
 
 use std::path::Path;
 
+use rayfleet_cli_kit::table::one_line;
 use rayfleet_cli_kit::{CliError, input};
-use rayfleet_templates::catalogue::CatalogueError;
+use rayfleet_templates::catalogue::{CatalogueError, Checkpoint};
 use rayfleet_templates::config::{ConfigError, MOST_BYTES};
 use rayfleet_templates::explain::gb;
 use rayfleet_templates::index::IndexCheck;
-use rayfleet_templates::{Catalogue, Gpu, Model};
+use rayfleet_templates::{Catalogue, Entry, Gpu, Model};
 use serde_json::Value;
 
 use super::args::Asked;
 use super::near;
 
-/// Largest index that is read, in bytes: it names every matrix of a checkpoint; the largest known ones have some ten megabytes.
+/// Largest index that is read, in bytes. It names every matrix of a checkpoint: some 100,000 of a mixture of
+/// experts, in 100 bytes each.
 const LARGEST_INDEX: u64 = 64 << 20;
 
 /// What helps where a name is not known.
@@ -44,18 +46,30 @@ impl Subject {
     }
 
     fn known(catalogue: &Catalogue, name: &str, precision: Option<&str>) -> Result<Self, CliError> {
-        let entry = catalogue.entry(name).map_err(|_| {
+        let by_repository = catalogue.models.iter().find_map(|entry| {
+            let found = entry.precisions.iter().find(|found| found.repository.eq_ignore_ascii_case(name))?;
+            Some((entry, found))
+        });
+        if let (Some((entry, checkpoint)), None) = (by_repository, precision) {
+            return Self::of(entry, checkpoint);
+        }
+        let entry = catalogue.entry(&name.to_ascii_lowercase()).map_err(|_| {
             let hint = near::hint(name, catalogue.models.iter().map(|entry| entry.name.as_str()));
             let message = format!("model \"{name}\" is not in the catalogue{hint}");
             CliError::usage(message, format!("{LIST}; or give its config.json with --config"))
         })?;
-        let checkpoint = entry
-            .checkpoint(precision)
-            .map_err(|error| CliError::usage(error.to_string(), "leave --precision out, or name one of these"))?;
+        let checkpoint = entry.checkpoint(precision).map_err(|error| {
+            CliError::usage(error.to_string(), "leave --precision out, or name one of these")
+        })?;
+        Self::of(entry, checkpoint)
+    }
+
+    fn of(entry: &Entry, checkpoint: &Checkpoint) -> Result<Self, CliError> {
         let model = entry.model(checkpoint).map_err(|error| match error {
-            CatalogueError::NoConfig { .. } => {
-                CliError::usage(error.to_string(), "give the config.json of its repository with --config and --name")
-            }
+            CatalogueError::NoConfig { .. } => CliError::usage(
+                error.to_string(),
+                "give the config.json of its repository with --config and --name",
+            ),
             other => CliError::plain(other.to_string()),
         })?;
         let folder = checkpoint.repository.rsplit('/').next().unwrap_or_default().to_owned();
@@ -72,11 +86,15 @@ impl Subject {
         let shown = file.display();
         let refused = |error: ConfigError| CliError::usage(format!("{shown}: {error}"), error.cure.clone());
         let text = input::read(file, MOST_BYTES as u64).map_err(|error| {
-            CliError::usage(format!("cannot read {shown}: {error}"), "give the config.json of a model with --config")
+            CliError::usage(
+                format!("cannot read {shown}: {error}"),
+                "give the config.json of a model with --config",
+            )
         })?;
         let model = Model::from_json(&text).map_err(refused)?;
         let stored = index.map(|index| stored(&model, index)).transpose()?;
-        let title = format!("{shown} ({})", model.quantization.name);
+        // It stands in a comment.
+        let title = one_line(&format!("{shown} ({})", model.quantization.name));
         Ok(Self { title, folder: String::new(), name: String::new(), model, stored })
     }
 }

@@ -33,7 +33,7 @@ pub(super) struct Values {
     /// GPU, as people write it.
     pub(super) gpu: String,
     /// Extended resource of GPUs.
-    pub(super) gpu_resource: String,
+    pub(super) gpu_resource: &'static str,
     /// The engine that the image needs.
     pub(super) engine: &'static str,
     pub(super) replicas: u32,
@@ -80,12 +80,20 @@ impl Values {
         if name.is_empty() {
             return Err(CliError::usage("what shall the fleet be called?", "give it a --name"));
         }
-        if let Some(namespace) = namespace.filter(|namespace| namespace.contains('.') || !is_name(namespace)) {
-            return Err(CliError::usage(format!("namespace \"{namespace}\" is no name of Kubernetes"), "correct -n"));
+        if let Some(namespace) = namespace.filter(|namespace| namespace.contains('.') || !is_name(namespace))
+        {
+            return Err(CliError::usage(
+                format!("namespace \"{namespace}\" is no name of Kubernetes"),
+                "correct -n",
+            ));
         }
         for (flag, queue) in [("--kueue", &flags.kueue), ("--volcano", &flags.volcano)] {
-            if let Some(queue) = queue.as_ref().filter(|queue| queue.is_empty() || !is_label("queue", queue)) {
-                return Err(CliError::usage(format!("{flag} \"{queue}\" is no value of a label"), "give the queue's name"));
+            if let Some(queue) = queue.as_ref().filter(|queue| queue.is_empty() || !is_label("queue", queue))
+            {
+                return Err(CliError::usage(
+                    format!("{flag} \"{queue}\" is no value of a label"),
+                    "give the queue's name",
+                ));
             }
         }
         let folder = if subject.folder.is_empty() { name.clone() } else { subject.folder.clone() };
@@ -97,7 +105,6 @@ impl Values {
         };
         let bytes = subject.stored.unwrap_or(choice.checkpoint);
         let amd = gpu.title.starts_with("AMD");
-        let vendor = if amd { "amd.com/gpu" } else { "nvidia.com/gpu" };
         let registry = site.registry.as_deref().unwrap_or("registry.example.com");
         Ok(Self {
             title: subject.title.clone(),
@@ -111,7 +118,7 @@ impl Values {
             folder,
             fit: fit.clone(),
             gpu: gpu.title.clone(),
-            gpu_resource: site.gpu_resource.clone().unwrap_or_else(|| vendor.to_owned()),
+            gpu_resource: if amd { "amd.com/gpu" } else { "nvidia.com/gpu" },
             engine: if amd { "vLLM for ROCm" } else { "vLLM" },
             replicas: flags.replicas,
             max_surge: flags.max_surge,
@@ -178,8 +185,12 @@ fn args(choice: &Choice, flags: &FleetFlags) -> Vec<String> {
 
 fn gateway(flags: &FleetFlags) -> Result<Option<Gateway>, CliError> {
     let Some(text) = &flags.gateway else { return Ok(None) };
-    let (namespace, name) = text.split_once('/').map_or((None, text.as_str()), |(space, name)| (Some(space), name));
-    let names = namespace.into_iter().chain([name]).chain(flags.hostname.as_deref().map(|host| host.trim_start_matches("*.")));
+    let (namespace, name) =
+        text.split_once('/').map_or((None, text.as_str()), |(space, name)| (Some(space), name));
+    let names = namespace
+        .into_iter()
+        .chain([name])
+        .chain(flags.hostname.as_deref().map(|host| host.trim_start_matches("*.")));
     if let Some(wrong) = names.into_iter().find(|name| !is_name(name)) {
         return Err(CliError::usage(
             format!("--gateway: \"{wrong}\" is no name of Kubernetes"),

@@ -58,7 +58,10 @@ mod tests {
         for text in ["/models/Llama-3.1", "--max-model-len=65536", "eth0", "registry:5000/a@sha256:ab"] {
             assert_eq!(scalar(text), text);
         }
-        for text in ["", "1", "2.60.0", "1e3", "yes", "No", "null", "~", "a: b", "a #b", "a,b", "-", "--", "x:", "=", "a\nb", "é"] {
+        for text in [
+            "", "1", "2.60.0", "1e3", "yes", "No", "null", "~", "a: b", "a #b", "a,b", "-", "--", "x:", "=",
+            "a\nb", "é",
+        ] {
             assert!(scalar(text).starts_with('"'), "{text}");
         }
         assert_eq!(scalar("a\"\\\n\u{85}\u{1f600}"), r#""a\"\\\u000a\u0085\U0001f600""#);

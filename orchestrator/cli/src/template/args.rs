@@ -10,16 +10,17 @@ use rayfleet_templates::cache::KvPrecision;
 /// Flags of `template`.
 #[derive(Args, Debug, Default)]
 #[command(
-    after_help = "Without MODEL the models and GPUs that are known are listed. No cluster is needed. Memory is reckoned as
-vLLM 0.32 uses it; what is not reckoned: docs/operations.md#a-manifest-for-your-model.
+    after_help = "Without MODEL the models and GPUs that are known are listed. No cluster is needed. Memory is
+reckoned as vLLM 0.32 uses it; what is not: docs/operations.md#a-manifest-for-your-model.
 
-Exit code: 0 done, 1 no shape fits, and what is missing, 2 the command line or a file cannot be used.
+Exit code: 0 done, 1 no shape fits (the error says what is missing), 2 the command line or a file
+cannot be used.
 
 Examples:
   kubectl rayfleet template                                    # models and GPUs
   kubectl rayfleet template deepseek-r1 --gpu h100             # a complete manifest
   kubectl rayfleet template deepseek-r1 --gpu h100 --explain   # why this shape
-  kubectl rayfleet template qwen3-235b --gpu h200 --precision fp8 --max-model-len 65536 --sequences 8
+  kubectl rayfleet template qwen3-235b --gpu h200 --precision fp8 --max-model-len 65536
   kubectl rayfleet template --config config.json --name mine --gpu b200   # a model of your own
   kubectl rayfleet template kimi-k2 --gpu h200 --profile site.yaml -n models | kubectl apply -f -
   kubectl rayfleet template kimi-k2 --gpu h200 --output-dir fleets/kimi   # a base for kustomize"

@@ -155,6 +155,7 @@ fn errors_name_what_is_wrong_and_the_cure() {
         "template llama-3.1-405b --gpu h200 --gpus-per-node 6 --tensor 6",
         "template gpt-oss-120b --gpu h200 --name A_b",
         "template gpt-oss-120b --gpu h200 --engine-arg=--port=1",
+        "template gpt-oss-120b --gpu h200 --served-model-name=",
         "template gpt-oss-120b --gpu h200 -n A",
         "template gpt-oss-120b --gpu h200 --kueue a/b",
         "template gpt-oss-120b --gpu h200 --gateway a/b/c",

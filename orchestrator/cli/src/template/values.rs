@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use ray_bridge_model::duration::LONGEST;
 use rayfleet_cli_kit::CliError;
 use rayfleet_templates::cache::KvPrecision;
 use rayfleet_templates::explain::{count, gb};
@@ -104,6 +105,16 @@ impl Values {
             (None, None) => bandwidth::DEFAULT,
         };
         let bytes = subject.stored.unwrap_or(choice.checkpoint);
+        let start = bandwidth::start(bytes, bandwidth);
+        if start.1 > LONGEST {
+            return Err(CliError::usage(
+                format!(
+                    "at {} a start would take more than 720h, the longest startTimeout",
+                    bandwidth::text(bandwidth)
+                ),
+                "give what a node reads from the storage in a second with --storage-bandwidth",
+            ));
+        }
         let amd = gpu.title.starts_with("AMD");
         let registry = site.registry.as_deref().unwrap_or("registry.example.com");
         Ok(Self {
@@ -127,7 +138,7 @@ impl Values {
             expect: flags.expect.clone(),
             bytes,
             bandwidth,
-            start: bandwidth::start(bytes, bandwidth),
+            start,
             image: site.image.clone().unwrap_or_else(|| format!("{registry}/{IMAGE}")),
             ray_version: site.ray_version.clone().unwrap_or_else(|| RAY.to_owned()),
             claim: site.claim.clone().unwrap_or_else(|| format!("{name}-weights")),

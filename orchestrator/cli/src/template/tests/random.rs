@@ -2,8 +2,11 @@
 
 use clap::Parser;
 use proptest::prelude::*;
+use rayfleet_api::RayClusterFleet;
 use rayfleet_cli_kit::Kind;
+use rayfleet_sim_kube::api::{ApiServer, Kind as Resource};
 use rayfleet_templates::Catalogue;
+use serde_json::json;
 
 use super::{known_fields, run_words, words};
 use crate::args::Cli;
@@ -81,6 +84,17 @@ fn any_line() -> impl Strategy<Value = Vec<String>> {
     )
 }
 
+/// The API server takes it, by the CRD's schema and rules.
+fn admitted(fleet: &RayClusterFleet) {
+    let server = ApiServer::new();
+    server.create(&Resource::NAMESPACE, json!({"metadata": {"name": "serving"}})).unwrap();
+    let mut object = json!(fleet);
+    object["metadata"]["namespace"] = "serving".into();
+    if let Err(refusal) = server.create(&Resource::FLEET, object) {
+        panic!("{refusal:?}");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 
@@ -93,6 +107,7 @@ proptest! {
         match done {
             Ok(()) => {
                 let fleet = known_fields(&out);
+                admitted(&fleet);
                 prop_assert_eq!(out.lines().take_while(|line| line.starts_with("# ")).count(), 3);
                 let value = |name: &str| {
                     words.iter().rev().find_map(|word| word.strip_prefix(name)?.strip_prefix('=').map(str::to_owned))

@@ -122,7 +122,7 @@ pub(crate) struct FleetFlags {
     /// Queue of Volcano, which then schedules each group's pods together
     #[arg(long, value_name = "QUEUE")]
     pub(crate) volcano: Option<String>,
-    /// Gateway that an HTTPRoute attaches the fleet's Service to, as NAMESPACE/NAME or NAME
+    /// Gateway that a route attaches the fleet's Service to, as NAMESPACE/NAME or NAME
     #[arg(long, value_name = "GATEWAY")]
     pub(crate) gateway: Option<String>,
     /// Host name of that route

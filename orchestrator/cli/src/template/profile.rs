@@ -78,7 +78,8 @@ pub(super) struct Toleration {
     pub(super) operator: Option<String>,
     pub(super) value: Option<String>,
     pub(super) effect: Option<String>,
-    pub(super) toleration_seconds: Option<u32>,
+    #[serde(rename = "tolerationSeconds")]
+    pub(super) seconds: Option<u32>,
 }
 
 impl Site {
@@ -171,7 +172,7 @@ impl Site {
                 }
             }
         }
-        for key in self.topology_key.iter().filter(|key| !is_label(key, "")) {
+        if let Some(key) = self.topology_key.iter().find(|key| !is_label(key, "")) {
             return Err(format!("topologyKey: `{key}` is no label of Kubernetes"));
         }
         if self.labels.contains_key("app") {

@@ -232,7 +232,7 @@ fn toleration(found: &Toleration) -> String {
     ];
     let fields =
         fields.into_iter().filter_map(|(field, text)| Some(format!("{field}: {}", scalar(text.as_ref()?))));
-    let seconds = found.toleration_seconds.map(|seconds| format!("tolerationSeconds: {seconds}"));
+    let seconds = found.seconds.map(|seconds| format!("tolerationSeconds: {seconds}"));
     format!("{{{}}}", fields.chain(seconds).collect::<Vec<_>>().join(", "))
 }
 
@@ -240,10 +240,11 @@ fn toleration(found: &Toleration) -> String {
 /// shared memory: as docs/operations.md has it for 8 GPUs; not measured.
 fn container(values: &Values) -> Vec<String> {
     let gpus = values.fit.shape.gpus_per_node;
-    let mut devices = format!("{}: \"{gpus}\"", scalar(values.gpu_resource));
-    if let Some(rdma) = values.site.rdma_resource.as_ref().filter(|_| values.over_nodes()) {
-        devices.push_str(&format!(", {}: \"{}\"", scalar(rdma), values.site.rdma_count.unwrap_or(1)));
-    }
+    let rdma = values.site.rdma_resource.as_ref().filter(|_| values.over_nodes());
+    let rdma = rdma.map_or_else(String::new, |name| {
+        format!(", {}: \"{}\"", scalar(name), values.site.rdma_count.unwrap_or(1))
+    });
+    let devices = format!("{}: \"{gpus}\"{rdma}", scalar(values.gpu_resource));
     let mut lines = vec![
         "containers:".to_owned(),
         "- name: ray".to_owned(),

@@ -88,6 +88,33 @@ fn a_manifest_with_a_profile_and_all_that_may_stand_beside_it() {
 }
 
 #[test]
+fn a_group_over_nodes_has_the_networks_of_its_site() {
+    let text = printed(
+        "template deepseek-r1 --gpu h100 --set rdmaResource=rdma/ib --set rdmaCount=8 --set topologyKey=rack \
+         --set networkInterface=ib0 --set claim=all --set modelPath=/w",
+    );
+    let spec = known_fields(&text).spec.template.spec;
+    let pod = &spec["workerGroupSpecs"][0]["template"]["spec"];
+    assert_eq!(pod, &spec["headGroupSpec"]["template"]["spec"]);
+    let container = &pod["containers"][0];
+    for kind in ["requests", "limits"] {
+        assert_eq!(container["resources"][kind]["rdma/ib"], "8");
+        assert_eq!(container["resources"][kind]["nvidia.com/gpu"], "8");
+    }
+    assert_eq!(
+        (&container["env"][0]["value"], &container["env"][1]["value"]),
+        (&"ib0".into(), &"ib0".into())
+    );
+    assert_eq!(container["volumeMounts"][0]["mountPath"], "/w");
+    assert_eq!(pod["volumes"][0]["persistentVolumeClaim"]["claimName"], "all");
+    let near = &pod["affinity"]["podAffinity"]["preferredDuringSchedulingIgnoredDuringExecution"][0];
+    assert_eq!(near["podAffinityTerm"]["topologyKey"], "rack");
+    assert_eq!(near["podAffinityTerm"]["matchLabelKeys"][0], "rayfleet.io/group");
+    let apart = &pod["affinity"]["podAntiAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"][0];
+    assert_eq!(apart["topologyKey"], "kubernetes.io/hostname");
+}
+
+#[test]
 fn the_catalogue_is_listed_without_a_model() {
     insta::assert_snapshot!(printed("template"));
     let listed: Value = serde_json::from_str(&printed("template -o json")).unwrap();

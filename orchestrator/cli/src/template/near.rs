@@ -15,7 +15,7 @@ pub(super) fn nearest<'a>(asked: &str, known: impl IntoIterator<Item = &'a str>)
         .filter_map(|name| {
             let far = distance(&asked, name);
             let within = asked.len() >= 3 && (name.contains(&asked) || asked.contains(name));
-            // A family is often all that is asked for, as `lama`.
+            // A family is often all that is asked for, as `llma`.
             let family = name.split('-').next().unwrap_or_default();
             let near = |other: &str| distance(&asked, other) * 3 <= asked.len().max(other.len());
             (within || near(name) || near(family)).then_some((far, name))
@@ -69,7 +69,7 @@ mod tests {
         assert_eq!(nearest("deepseek-r2", known), ["deepseek-r1", "deepseek-v3"]);
         assert_eq!(nearest("LLAMA-3.1-405", known), ["llama-3.1-405b"]);
         assert_eq!(nearest("llama", known), ["llama-3.1-405b"]);
-        assert_eq!(nearest("lama", known), ["llama-3.1-405b"]);
+        assert_eq!(nearest("llma", known), ["llama-3.1-405b"]);
         assert_eq!(nearest("gpt", known), [""; 0]);
         assert_eq!(nearest("", known), [""; 0]);
         assert_eq!(nearest(&"h100".repeat(20), known), [""; 0]);

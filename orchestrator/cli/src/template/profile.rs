@@ -310,6 +310,8 @@ mod tests {
         assert_eq!((site.image, site.registry.as_deref()), (None, Some("b")));
         assert_eq!((site.ray_version.as_deref(), site.labels.len()), (Some("2.60"), 2));
         assert_eq!(site.labels.get("x.y/z").map(String::as_str), Some("t"));
+        let site = set(&["registry=b", "image=a"]).unwrap();
+        assert_eq!((site.image.as_deref(), site.registry), (Some("a"), None));
         for (key, value) in KEYS.iter().zip([
             "a",
             "b",

@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use rayfleet_cli_kit::{Format, input};
 
 use crate::lint::{LintArgs, MigrateArgs};
+use crate::template::args::TemplateArgs;
 
 /// Status and rollouts of fleets: replica groups of models too large for one node.
 #[derive(Debug, Parser)]
@@ -20,7 +21,8 @@ use crate::lint::{LintArgs, MigrateArgs};
   kubectl rayfleet status llama -w             # one fleet, drawn again on every change
   kubectl rayfleet plan -f llama.yaml          # what applying this would do, step by step
   kubectl rayfleet rollout status llama        # wait until a change is rolled out
-  kubectl rayfleet rollout undo llama          # back to the revision before"
+  kubectl rayfleet rollout undo llama          # back to the revision before
+  kubectl rayfleet template kimi-k2 --gpu h200 # a manifest for a model"
 )]
 pub(crate) struct Cli {
     #[command(flatten)]
@@ -100,6 +102,8 @@ Examples:
   kubectl rayfleet migrate lws.yaml | kubectl rayfleet plan -f -"
     )]
     Migrate(MigrateArgs),
+    /// Print a manifest for a model and a GPU, or why it has this shape; needs no cluster
+    Template(Box<TemplateArgs>),
 }
 
 /// Flags of `status`.

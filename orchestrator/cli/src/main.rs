@@ -1,7 +1,7 @@
-//! `kubectl rayfleet`: status, plans and rollouts of `RayClusterFleets`.
+//! `kubectl rayfleet`: status, plans and rollouts of `RayClusterFleets`, and manifests of them.
 //!
 //! `args` defines the command line, `connect` and `fleets` call the API server, `view` parses its replies and
-//! `render` turns them into text; `status`, `plan` and `rollout` are the commands, and `lint`, which asks no API server.
+//! `render` turns them into text; `status`, `plan` and `rollout` are the commands. `template` and `lint` call no API server.
 
 mod args;
 mod connect;
@@ -19,6 +19,7 @@ mod sample;
 #[cfg(test)]
 mod simulated;
 mod status;
+mod template;
 mod view;
 
 use std::process::ExitCode;
@@ -44,14 +45,20 @@ async fn main() -> ExitCode {
 }
 
 async fn run(cli: &Cli) -> Result<(), CliError> {
-    let fleets = async || connect::connect(&cli.global).await;
+    let fleets = connect::connect(&cli.global);
     match &cli.command {
-        Command::Status(args) => status::run(args, &fleets().await?, &Terminal::find(args.format())).await,
-        Command::Plan(args) => plan::run(args, &fleets().await?, &Terminal::find(args.output)).await,
+        Command::Status(args) => status::run(args, &fleets.await?, &Terminal::find(args.format())).await,
+        Command::Plan(args) => plan::run(args, &fleets.await?, &Terminal::find(args.output)).await,
         Command::Rollout(command) => {
-            rollout::run(command, &fleets().await?, &Terminal::find(Format::Text)).await
+            rollout::run(command, &fleets.await?, &Terminal::find(Format::Text)).await
         }
         Command::Lint(args) => lint::lint(args, &Terminal::find(args.output.format())),
         Command::Migrate(args) => lint::migrate(args, &Terminal::find(Format::Text)),
+        Command::Template(args) => {
+            // A manifest says how it was written, whatever the words are made of.
+            let words = std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned());
+            let words: Vec<String> = words.collect();
+            template::run(args, &cli.global, &words, &Terminal::find(args.out.output))
+        }
     }
 }

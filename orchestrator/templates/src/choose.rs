@@ -37,6 +37,12 @@ pub struct Demand {
     pub gpus_per_node: Option<u32>,
     /// Limits of a step, if not vLLM's.
     pub step: Option<Step>,
+    /// Only shapes with so many tensor ranks.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tensor: Option<u32>,
+    /// Only shapes with so many stages.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pipeline: Option<u32>,
 }
 
 impl Default for Demand {
@@ -49,7 +55,16 @@ impl Default for Demand {
             most_nodes: 16,
             gpus_per_node: None,
             step: None,
+            tensor: None,
+            pipeline: None,
         }
+    }
+}
+
+impl Demand {
+    fn asks_for(&self, shape: Shape) -> bool {
+        self.tensor.is_none_or(|tensor| tensor == shape.tensor)
+            && self.pipeline.is_none_or(|pipeline| pipeline == shape.pipeline)
     }
 }
 
@@ -188,6 +203,7 @@ pub fn choose(model: &Model, gpu: &Gpu, demand: &Demand) -> Choice {
             break;
         }
         let mut fits = shapes(&weights, nodes, per_node, model.layers.len())
+            .filter(|(shape, _)| asked.asks_for(*shape))
             .map(|(shape, weights)| room.fit(shape, weights))
             .collect::<Vec<_>>();
         fits.sort_by_key(|fit| (fit.gpus, fit.shape.pipeline));
@@ -380,6 +396,19 @@ mod tests {
         assert_eq!(refused, [6, 3]);
         let shape = found.chosen.unwrap().shape;
         assert_eq!((shape.nodes, shape.tensor, shape.pipeline), (2, 2, 6));
+    }
+
+    #[test]
+    fn a_shape_that_is_asked_for_is_the_only_one() {
+        let of = |tensor, pipeline| {
+            let found = choice("deepseek-r1", "h100", &Demand { tensor, pipeline, ..Demand::default() });
+            let shape = |fit: &Fit| (fit.shape.nodes, fit.shape.tensor, fit.shape.pipeline);
+            (found.chosen.as_ref().map(shape), found.alternatives.iter().map(shape).collect::<Vec<_>>())
+        };
+        assert_eq!(of(Some(4), Some(4)), (Some((2, 4, 4)), vec![]));
+        assert_eq!(of(None, Some(4)).0, Some((2, 4, 4)));
+        assert_eq!(of(Some(8), Some(1)), (None, vec![(1, 8, 1)]), "one node is too small");
+        assert_eq!(of(Some(8), Some(17)), (None, vec![]), "17 nodes are more than were allowed");
     }
 
     #[test]

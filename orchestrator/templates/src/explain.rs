@@ -82,12 +82,15 @@ fn none(text: &mut String, choice: &Choice) -> std::fmt::Result {
             gb(stage.usable)
         )?;
     }
+    writeln!(text, "cure:  {}", cure(fit))
+}
+
+/// What would help a shape that does not fit.
+pub fn cure(fit: &Fit) -> String {
     match (fit.sequences, fit.longest_context) {
-        (0, 0) => writeln!(text, "cure:  a GPU with more memory, a smaller precision, or more nodes"),
-        (0, longest) => writeln!(text, "cure:  a context of {longest} tokens fits here for one sequence"),
-        (sequences, _) => {
-            writeln!(text, "cure:  {} of that length fit here, or more nodes", count(sequences, "sequence"))
-        }
+        (0, 0) => "a GPU with more memory, a smaller precision, or more nodes".to_owned(),
+        (0, longest) => format!("a context of {longest} tokens fits here for one sequence"),
+        (sequences, _) => format!("{} of that length fit here, or more nodes", count(sequences, "sequence")),
     }
 }
 
@@ -159,7 +162,8 @@ fn free(stage: &Stage) -> String {
     if stage.missing > 0 { format!("-{}", gb(stage.missing)) } else { gb(stage.usable - stage.needed()) }
 }
 
-fn shape(shape: Shape) -> String {
+/// A shape, as in `2 nodes with 8 GPUs, tensor 8 × pipeline 2`.
+pub fn shape(shape: Shape) -> String {
     format!(
         "{} with {}, tensor {} × pipeline {}",
         count(u64::from(shape.nodes), "node"),
@@ -169,17 +173,19 @@ fn shape(shape: Shape) -> String {
     )
 }
 
-fn count(number: u64, what: &str) -> String {
+/// A number of things, as in `2 nodes`.
+pub fn count(number: u64, what: &str) -> String {
     if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
 }
 
-/// With one decimal, in units of 10^9 bytes, rounded to the nearest.
-fn gb(bytes: u64) -> String {
+/// Bytes with one decimal, in units of 10^9, rounded to the nearest.
+pub fn gb(bytes: u64) -> String {
     let tenths = bytes.saturating_add(50_000_000) / 100_000_000;
     format!("{}.{} GB", tenths / 10, tenths % 10)
 }
 
-fn billions(number: u64) -> String {
+/// A number of parameters, in units of 10^9.
+pub fn billions(number: u64) -> String {
     let tenths = number.saturating_add(50_000_000) / 100_000_000;
     format!("{}.{} billion", tenths / 10, tenths % 10)
 }

@@ -1,0 +1,115 @@
+//! `kubectl rayfleet template`: a manifest for a model and a GPU, without a cluster.
+//!
+//! `subject` finds the model, `shape` the shape, `profile` reads the site; `values` puts them together, `render` and
+//! `beside` write them as text, `check` reads that back, and `files` writes it to a directory. What a model needs is
+//! reckoned by `rayfleet-templates`.
+
+pub(crate) mod args;
+mod bandwidth;
+mod beside;
+mod check;
+mod files;
+mod list;
+mod near;
+mod profile;
+mod render;
+mod shape;
+mod subject;
+#[cfg(test)]
+mod tests;
+mod values;
+mod yaml;
+
+use rayfleet_cli_kit::table::one_line;
+use rayfleet_cli_kit::{CliError, Format, Terminal};
+use rayfleet_templates::{Catalogue, explain};
+use serde_json::{Value, json};
+
+use self::args::TemplateArgs;
+use self::files::Document;
+use self::profile::Site;
+use self::subject::Subject;
+use self::values::Values;
+use crate::args::Global;
+
+/// Runs the command. `words`: the command line after the program's name, which the manifest names as its source.
+pub(crate) fn run(
+    args: &TemplateArgs,
+    global: &Global,
+    words: &[String],
+    terminal: &Terminal,
+) -> Result<(), CliError> {
+    if global.context.is_some() {
+        // Silently ignored it would look like the length of a context.
+        return Err(CliError::usage(
+            "--context: a context of the kubeconfig has no part in a manifest",
+            "leave it out; the most tokens of a sequence are --max-model-len",
+        ));
+    }
+    let catalogue = Catalogue::embedded().map_err(|error| CliError::plain(error.to_string()))?;
+    if args.model.is_none() && args.asked.config.is_none() {
+        return match &args.asked.gpu {
+            None => list::print(&catalogue, terminal),
+            Some(_) => Err(CliError::usage(
+                "--gpu: for which model?",
+                "name one, or give its config.json with --config; list models and GPUs: kubectl rayfleet template",
+            )),
+        };
+    }
+    let gpu = subject::gpu(&catalogue, args.asked.gpu.as_deref())?;
+    let subject = Subject::find(&catalogue, args.model.as_deref(), &args.asked)?;
+    let demand = shape::demand(&args.asked, &subject, gpu)?;
+    let choice = shape::chosen(&subject, gpu, &demand);
+    if args.out.explain {
+        terminal.result(&choice, &explain(&subject.title, &choice))?;
+        return shape::fit(&subject, &choice).map(|_| ());
+    }
+    let fit = shape::fit(&subject, &choice)?;
+    let site = Site::read(args.fleet.profile.as_deref(), &args.fleet.set)?;
+    let values = Values::new(
+        (&subject, gpu, &choice, fit),
+        &args.fleet,
+        global.namespace.as_deref(),
+        site,
+        command(words),
+    )?;
+    let documents = documents(&values);
+    let text = documents.iter().map(|document| document.text.as_str()).collect::<Vec<_>>().join("---\n");
+    let read = check::documents(&text)?;
+    match &args.out.output_dir {
+        Some(directory) => terminal.print(&files::write(directory, documents, args.out.force)?),
+        None if terminal.format == Format::Json => terminal.result(&one(read), ""),
+        None => terminal.print(&text),
+    }
+}
+
+/// The fleet, and what was asked for beside it.
+fn documents(values: &Values) -> Vec<Document> {
+    let beside = [("claim.yaml", beside::claim(values)), ("route.yaml", beside::route(values))];
+    let beside = beside.into_iter().filter_map(|(file, text)| Some(Document { file, text: text? }));
+    std::iter::once(Document { file: "fleet.yaml", text: render::fleet(values) }).chain(beside).collect()
+}
+
+/// One object for programs.
+fn one(mut documents: Vec<Value>) -> Value {
+    match documents.pop() {
+        Some(only) if documents.is_empty() => only,
+        last => {
+            documents.extend(last);
+            json!({"apiVersion": "v1", "kind": "List", "items": documents})
+        }
+    }
+}
+
+/// The command line as a shell takes it, in one line.
+fn command(words: &[String]) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=,:@%+".contains(c);
+    let quote = |word: &String| {
+        if !word.is_empty() && word.chars().all(plain) {
+            return word.clone();
+        }
+        format!("'{}'", word.replace('\'', r"'\''"))
+    };
+    let words: Vec<String> = words.iter().map(quote).collect();
+    one_line(&format!("kubectl rayfleet {}", words.join(" ")))
+}

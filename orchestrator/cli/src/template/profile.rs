@@ -1,0 +1,366 @@
+//! What is the same for all fleets of a site: the profile file and `--set`. Reading and checking only.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use rayfleet_cli_kit::{CliError, input};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use super::{bandwidth, near};
+
+/// Largest profile that is read, in bytes.
+const LARGEST: u64 = 64 << 10;
+
+/// All keys, as a reader may write them.
+const KEYS: [&str; 16] = [
+    "image",
+    "registry",
+    "imagePullSecrets",
+    "rayVersion",
+    "claim",
+    "storageClass",
+    "storageBandwidth",
+    "modelPath",
+    "networkInterface",
+    "rdmaResource",
+    "rdmaCount",
+    "serviceAccount",
+    "tolerations",
+    "nodeSelector",
+    "labels",
+    "topologyKey",
+];
+
+/// What helps where a profile cannot be used.
+const CURE: &str = "see docs/operations.md#a-profile-of-your-site for the keys and what they mean";
+
+/// A site. What is not said has a default in the manifest.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub(super) struct Site {
+    /// Image of head and workers: vLLM with `ray[default]`.
+    pub(super) image: Option<String>,
+    /// Registry of the default image, if no image is named.
+    pub(super) registry: Option<String>,
+    pub(super) image_pull_secrets: Vec<String>,
+    /// The Ray of the image.
+    pub(super) ray_version: Option<String>,
+    /// Claim with the weights; default: one for each fleet.
+    pub(super) claim: Option<String>,
+    /// With it a claim of that class is part of the manifest.
+    pub(super) storage_class: Option<String>,
+    /// What a node reads in a second, as `500MB`.
+    pub(super) storage_bandwidth: Option<String>,
+    /// Where the weights are mounted.
+    pub(super) model_path: Option<String>,
+    /// Network interface of pods, for NCCL and Gloo.
+    pub(super) network_interface: Option<String>,
+    /// Extended resource of RDMA devices, as `rdma/ib`.
+    pub(super) rdma_resource: Option<String>,
+    /// How many of them a pod gets.
+    pub(super) rdma_count: Option<u32>,
+    pub(super) service_account: Option<String>,
+    /// Beside the one for the GPU's own taint.
+    pub(super) tolerations: Vec<Toleration>,
+    pub(super) node_selector: BTreeMap<String, String>,
+    /// Labels of fleet, RayClusters and pods.
+    pub(super) labels: BTreeMap<String, String>,
+    /// Label of nodes; pods of a group are brought into one of its domains if possible.
+    pub(super) topology_key: Option<String>,
+}
+
+/// A toleration of pods, as Kubernetes has it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub(super) struct Toleration {
+    pub(super) key: Option<String>,
+    pub(super) operator: Option<String>,
+    pub(super) value: Option<String>,
+    pub(super) effect: Option<String>,
+    #[serde(rename = "tolerationSeconds")]
+    pub(super) seconds: Option<u32>,
+}
+
+impl Site {
+    /// The profile, and over it what is set on the command line.
+    pub(super) fn read(file: Option<&Path>, set: &[String]) -> Result<Self, CliError> {
+        let mut site = match file {
+            Some(file) => Self::of_file(file)?,
+            None => Self::default(),
+        };
+        for entry in set {
+            site.set(entry)?;
+        }
+        site.check().map_err(|problem| CliError::usage(problem, CURE))?;
+        Ok(site)
+    }
+
+    fn of_file(file: &Path) -> Result<Self, CliError> {
+        let shown = file.display();
+        let text = input::read(file, LARGEST).map_err(|error| {
+            CliError::usage(format!("cannot read {shown}: {error}"), "give a profile with --profile")
+        })?;
+        // An empty file says nothing, as a file of comments does.
+        let site: Option<Self> = serde_saphyr::from_str(&text)
+            .map_err(|error| CliError::usage(format!("{shown}: {}", first_line(&error.to_string())), CURE))?;
+        Ok(site.unwrap_or_default())
+    }
+
+    /// One `KEY=VALUE`: text as it is, lists and maps as YAML, a single label as `labels.team=ml`.
+    fn set(&mut self, entry: &str) -> Result<(), CliError> {
+        let Some((key, text)) = entry.split_once('=') else {
+            return Err(CliError::usage(format!("--set {entry}: has no ="), "write it as --set KEY=VALUE"));
+        };
+        self.set_key(key, text).map_err(|problem| CliError::usage(format!("--set {key}: {problem}"), CURE))
+    }
+
+    fn set_key(&mut self, key: &str, text: &str) -> Result<(), String> {
+        let word = Some(text.to_owned());
+        if let Some((map, name)) = key.split_once('.') {
+            let map = match map {
+                "labels" => &mut self.labels,
+                "nodeSelector" => &mut self.node_selector,
+                _ => return Err(unknown(key)),
+            };
+            map.insert(name.to_owned(), text.to_owned());
+            return Ok(());
+        }
+        match key {
+            // What is set replaces what the profile says in the other way.
+            "image" => (self.image, self.registry) = (word, None),
+            "registry" => (self.image, self.registry) = (None, word),
+            "imagePullSecrets" => self.image_pull_secrets = yaml(text)?,
+            "rayVersion" => self.ray_version = word,
+            "claim" => self.claim = word,
+            "storageClass" => self.storage_class = word,
+            "storageBandwidth" => self.storage_bandwidth = word,
+            "modelPath" => self.model_path = word,
+            "networkInterface" => self.network_interface = word,
+            "rdmaResource" => self.rdma_resource = word,
+            "rdmaCount" => self.rdma_count = Some(yaml(text)?),
+            "serviceAccount" => self.service_account = word,
+            "tolerations" => self.tolerations = yaml(text)?,
+            "nodeSelector" => self.node_selector = yaml(text)?,
+            "labels" => self.labels = yaml(text)?,
+            "topologyKey" => self.topology_key = word,
+            _ => return Err(unknown(key)),
+        }
+        Ok(())
+    }
+
+    fn check(&self) -> Result<(), String> {
+        if self.image.is_some() && self.registry.is_some() {
+            return Err("image and registry: name one of them; image is whole".to_owned());
+        }
+        if self.rdma_count.is_some() && self.rdma_resource.is_none() {
+            return Err("rdmaCount: of what? Name the rdmaResource".to_owned());
+        }
+        if self.rdma_count == Some(0) {
+            return Err("rdmaCount: must be above 0".to_owned());
+        }
+        if self.model_path.as_ref().is_some_and(|path| !path.starts_with('/') || path.len() < 2) {
+            return Err("modelPath: must be a folder in the containers, as /models".to_owned());
+        }
+        if let Some(text) = &self.storage_bandwidth {
+            bandwidth::parse(text).map_err(|problem| format!("storageBandwidth: {problem}"))?;
+        }
+        for (field, map) in [("labels", &self.labels), ("nodeSelector", &self.node_selector)] {
+            for (key, value) in map {
+                if !is_label(key, value) {
+                    return Err(format!("{field}: `{key}: {value}` is no label of Kubernetes"));
+                }
+            }
+        }
+        if let Some(key) = self.topology_key.iter().find(|key| !is_label(key, "")) {
+            return Err(format!("topologyKey: `{key}` is no label of Kubernetes"));
+        }
+        if self.labels.contains_key("app") {
+            return Err("labels: `app` is the fleet's name, by which its groups are found".to_owned());
+        }
+        let names = [
+            ("claim", &self.claim),
+            ("storageClass", &self.storage_class),
+            ("serviceAccount", &self.service_account),
+        ];
+        let names = names.into_iter().filter_map(|(field, name)| Some((field, name.as_ref()?)));
+        let secrets = self.image_pull_secrets.iter().map(|name| ("imagePullSecrets", name));
+        match names.chain(secrets).find(|(_, name)| !is_name(name)) {
+            Some((field, name)) => Err(format!(
+                "{field}: `{name}` is no name of Kubernetes: lower-case letters, digits, '-' and '.'"
+            )),
+            None => Ok(()),
+        }
+    }
+}
+
+fn yaml<T: DeserializeOwned>(text: &str) -> Result<T, String> {
+    serde_saphyr::from_str(text).map_err(|error| first_line(&error.to_string()))
+}
+
+/// An error of the parser without the excerpt that it draws.
+fn first_line(text: &str) -> String {
+    let line = text.lines().next().unwrap_or_default();
+    line.strip_prefix("error: ").unwrap_or(line).to_owned()
+}
+
+fn unknown(key: &str) -> String {
+    let hint = near::hint(key, KEYS);
+    if hint.is_empty() {
+        format!("no such key; known are {}", KEYS.join(", "))
+    } else {
+        format!("no such key{hint}")
+    }
+}
+
+/// A name of an object: a DNS subdomain.
+pub(super) fn is_name(text: &str) -> bool {
+    let part = |part: &str| {
+        let edge = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+        part.starts_with(edge) && part.ends_with(edge) && part.chars().all(|c| edge(c) || c == '-')
+    };
+    text.len() <= 253 && text.split('.').all(part)
+}
+
+/// A key and a value of a label.
+pub(super) fn is_label(key: &str, value: &str) -> bool {
+    let word = |text: &str| {
+        let edge = |c: char| c.is_ascii_alphanumeric();
+        text.len() <= 63
+            && text.starts_with(edge)
+            && text.ends_with(edge)
+            && text.chars().all(|c| edge(c) || "-_.".contains(c))
+    };
+    let key = match key.split_once('/') {
+        Some((prefix, name)) => is_name(prefix) && word(name),
+        None => word(key),
+    };
+    key && (value.is_empty() || word(value))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The site of a profile's text.
+    fn of(text: &str) -> Result<Site, CliError> {
+        let file = std::env::temp_dir().join(format!("rayfleet-profile-{}-{:p}", std::process::id(), text));
+        std::fs::write(&file, text).unwrap();
+        let site = Site::read(Some(&file), &[]);
+        std::fs::remove_file(&file).unwrap();
+        site
+    }
+
+    #[test]
+    fn the_example_says_every_key() {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/profiles/site.yaml");
+        let site = Site::read(Some(&file), &[]).unwrap();
+        assert_eq!(site.tolerations[0].value.as_deref(), Some("models"));
+        let text = std::fs::read_to_string(file).unwrap();
+        let operations = include_str!("../../../../docs/operations.md");
+        for key in KEYS {
+            assert!(
+                key == "registry" || text.lines().any(|line| line.starts_with(&format!("{key}:"))),
+                "{key}"
+            );
+            assert!(operations.contains(&format!("| `{key}` |")), "{key} is not in docs/operations.md");
+        }
+    }
+
+    #[test]
+    fn an_unknown_key_is_refused_with_its_line() {
+        let fault = of("image: a\nclam: b\n").unwrap_err();
+        assert!(fault.message.contains("clam") && fault.message.contains("line 2"), "{fault}");
+        assert_eq!((fault.code(), fault.cure.as_deref()), (2, Some(CURE)));
+        let fault = of("tolerations:\n- {kye: a}\n").unwrap_err();
+        assert!(fault.message.contains("kye"), "{fault}");
+    }
+
+    #[test]
+    fn an_empty_profile_says_nothing() {
+        for text in ["", "# nothing\n"] {
+            assert_eq!(of(text).unwrap(), Site::default());
+        }
+    }
+
+    #[test]
+    fn what_is_set_is_over_the_profile() {
+        let set = |entries: &[&str]| {
+            let entries: Vec<String> = entries.iter().map(|entry| (*entry).to_owned()).collect();
+            Site::read(None, &entries)
+        };
+        let site = set(&[
+            "image=a",
+            "registry=b",
+            "rayVersion=2.60",
+            "labels={a: b}",
+            "labels.x.y/z=t=u",
+            "rdmaResource=r",
+        ]);
+        assert!(site.unwrap_err().message.contains("labels: `x.y/z: t=u`"));
+        let site = set(&[
+            "image=a",
+            "registry=b",
+            "rayVersion=2.60",
+            "labels={a: b}",
+            "labels.x.y/z=t",
+            "rdmaResource=r",
+        ])
+        .unwrap();
+        assert_eq!((site.image, site.registry.as_deref()), (None, Some("b")));
+        assert_eq!((site.ray_version.as_deref(), site.labels.len()), (Some("2.60"), 2));
+        assert_eq!(site.labels.get("x.y/z").map(String::as_str), Some("t"));
+        let site = set(&["registry=b", "image=a"]).unwrap();
+        assert_eq!((site.image.as_deref(), site.registry), (Some("a"), None));
+        for (key, value) in KEYS.iter().zip([
+            "a",
+            "b",
+            "[a]",
+            "2",
+            "c",
+            "d",
+            "1GB",
+            "/m",
+            "e",
+            "f/g",
+            "2",
+            "i",
+            "[{key: a}]",
+            "{a: b}",
+            "{c: d}",
+            "j",
+        ]) {
+            let mut site = Site { rdma_resource: Some("r".to_owned()), ..Site::default() };
+            site.set_key(key, value).unwrap();
+            assert_ne!(site, Site { rdma_resource: Some("r".to_owned()), ..Site::default() }, "{key}");
+            site.check().unwrap();
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused() {
+        for (text, words) in [
+            ("{image: a, registry: b}", "name one of them"),
+            ("rdmaCount: 1", "Name the rdmaResource"),
+            ("{rdmaCount: 0, rdmaResource: a}", "above 0"),
+            ("modelPath: models", "modelPath"),
+            ("storageBandwidth: fast", "storageBandwidth"),
+            ("nodeSelector: {'a b': c}", "nodeSelector"),
+            ("topologyKey: '-'", "topologyKey"),
+            ("claim: A", "claim"),
+            ("imagePullSecrets: ['']", "imagePullSecrets"),
+        ] {
+            let message = of(text).unwrap_err().message;
+            assert!(message.contains(words), "{text}: {message}");
+        }
+    }
+
+    #[test]
+    fn names_and_labels_are_those_of_kubernetes() {
+        assert!(is_name("a-1.b") && !is_name("") && !is_name("a..b") && !is_name("-a") && !is_name("A"));
+        assert!(
+            is_label("app", "") && is_label("a.b/C_d", "x.Y-z") && !is_label("", "a") && !is_label("/a", "b")
+        );
+        assert!(!is_label("a/b/c", "d") && !is_label("a", "-") && !is_label("a", &"b".repeat(64)));
+    }
+}

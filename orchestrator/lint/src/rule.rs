@@ -54,6 +54,10 @@ rules! {
         "A document without `apiVersion`, `kind` or `metadata.name`."
         "No API server takes it."
         "Kubernetes documentation, Objects in Kubernetes: required fields";
+    NothingChecked = "nothing-checked" Note
+        "A file without a fleet or a LeaderWorkerSet."
+        "The rules look at those and at what stands beside them: of the rest nothing is known, good or bad."
+        "docs/from-aibrix.md";
     DroppedField = "dropped-field" Error
         "A field that its type does not have."
         "The API server drops it, or refuses the object under strict validation; Rayfleet refuses fields below spec.template.spec that \
@@ -154,6 +158,10 @@ rules! {
         "A token, key or password as plain text."
         "Whoever may read the object, its history or the repository has it."
         "Kubernetes documentation, Good practices for Kubernetes Secrets";
+    MountWithoutVolume = "mount-without-volume" Error
+        "A container that mounts a volume which its pod does not have."
+        "The API server refuses the pod, so that no group gets all of its pods."
+        "Kubernetes, pkg/apis/core/validation/validation.go: ValidateVolumeMounts";
     NoSharedMemory = "no-shared-memory" Warning
         "Pods of several GPUs without a volume at /dev/shm."
         "Container runtimes give 64 MiB. vLLM's ranks and NCCL share memory there. KubeRay adds the volume; LeaderWorkerSet does not."
@@ -200,6 +208,16 @@ rules! {
         "A Service of the name of a fleet with `spec.model`."
         "Rayfleet makes a Service of that name. It leaves another one alone and says ServiceExists."
         "docs/operations.md, Events";
+    ServiceNamedVllm = "service-named-vllm" Error
+        "A Service `vllm` with an address, and pods that get its variables."
+        "Kubernetes puts VLLM_PORT=tcp://... of such a Service into pods of its namespace. vLLM reads that as its own variable and \
+         does not start."
+        "vLLM documentation, Environment Variables; vllm-project/vllm issue 34199; Kubernetes documentation, Service: environment variables";
+    FleetNamedVllm = "fleet-named-vllm" Note
+        "A fleet with `spec.model` that is named `vllm`."
+        "Rayfleet makes a Service of that name, and Kubernetes puts its VLLM_PORT into pods of the namespace, with which vLLM does not \
+         start. Pods of fleets with spec.model are spared by enableServiceLinks: false; others are not."
+        "vLLM documentation, Environment Variables; Kubernetes documentation, Service: environment variables";
     SecondBudget = "second-disruption-budget" Error
         "A PodDisruptionBudget that selects a fleet's pods."
         "Rayfleet makes one for each group that takes traffic, and the API server evicts no pod that has two."

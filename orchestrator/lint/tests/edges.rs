@@ -181,7 +181,10 @@ fn a_model_has_a_place_where_it_lasts() {
     for (volume, rules) in [
         (json!({"name": "m", "emptyDir": {}}), vec!["no-model-cache"]),
         (json!({"name": "m", "persistentVolumeClaim": {"claimName": "c"}}), vec![]),
-        (json!({"name": "other", "hostPath": {"path": "/m"}}), vec!["no-model-cache"]),
+        (
+            json!({"name": "other", "hostPath": {"path": "/m"}}),
+            vec!["no-model-cache", "mount-without-volume"],
+        ),
     ] {
         let command = json!(["bash", "-c", "$KUBERAY_GEN_RAY_START_CMD & exec vllm serve org/m -pp 2"]);
         let mut fleet = with(&format!("{HEAD}/containers/0/command"), command);
@@ -200,6 +203,7 @@ fn variables_and_images_that_only_look_alike_are_let_be() {
         (json!({"name": "hf_token", "value": "$HF"}), vec!["shell-variable-in-env"]),
         (json!({"name": "HF_TOKEN", "value": "$(FROM)"}), vec![]),
         (json!({"name": "HF_TOKEN", "value": ""}), vec![]),
+        (json!({"name": "HF_TOKEN", "value": "<your-token>"}), vec![]),
         (json!({"name": "TOKENIZERS_PARALLELISM", "value": "false"}), vec![]),
         (json!({"name": "A", "value": 1}), vec!["wrong-type"]),
         (json!({"name": "A", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}}), vec![]),
@@ -304,7 +308,7 @@ fn a_set_keeps_its_bounds_and_loses_what_a_fleet_cannot_say() {
         "spec.startupPolicy",
         "spec.leaderWorkerTemplate.restartPolicy",
         "spec.leaderWorkerTemplate.subGroupPolicy",
-        "spec.leaderWorkerTemplate.volumeClaimTemplates",
+        "spec.leaderWorkerTemplate.volumeClaimTemplates[0]",
     ] {
         assert!(fields.contains(&field), "{field}: {fields:?}");
     }
@@ -375,4 +379,158 @@ fn what_an_image_runs_by_itself_is_not_guessed() {
     let new = migrate(set.to_string().as_bytes(), Options::default()).unwrap();
     let refused = new.findings.iter().find(|finding| finding.rule.id() == "not-translated").unwrap();
     assert!(refused.what.contains("workerTemplate.spec.containers[0] runs is not known"), "{refused:?}");
+}
+
+/// A set of two pods whose leader starts Ray and vLLM, with its metadata and what else its template has.
+fn set(metadata: &Value, further: &Value) -> Value {
+    let pod = |line: &str| {
+        json!({"spec": {"containers": [{
+            "name": "v", "image": "v:1", "command": ["sh", "-c", line],
+            "resources": {"limits": {"nvidia.com/gpu": 1}},
+            "volumeMounts": [{"name": "cache", "mountPath": "/cache"}],
+        }], "volumes": [{"name": "cache", "emptyDir": {}}]}})
+    };
+    let mut template = json!({
+        "size": 2,
+        "leaderTemplate": pod("x/multi-node-serving.sh leader --ray_cluster_size=2; vllm serve /m -pp 2"),
+        "workerTemplate": pod("x/multi-node-serving.sh worker --ray_address=$(LWS_LEADER_ADDRESS)"),
+    });
+    for (field, value) in further.as_object().unwrap() {
+        template[field] = value.clone();
+    }
+    json!({"apiVersion": "leaderworkerset.x-k8s.io/v1", "kind": "LeaderWorkerSet", "metadata": metadata,
+           "spec": {"replicas": 2, "leaderWorkerTemplate": template}})
+}
+
+fn migrated(object: &Value) -> (Value, Vec<Finding>) {
+    let mut new = migrate(object.to_string().as_bytes(), Options::default()).unwrap();
+    (new.objects.remove(0).value, new.findings)
+}
+
+#[test]
+fn a_volume_that_is_mounted_is_there() {
+    let claim = json!({"metadata": {"name": "cache", "labels": {"a": "b"}, "uid": "u"},
+                       "spec": {"accessModes": ["ReadWriteOnce"]}});
+    let claimed = set(&json!({"name": "s"}), &json!({"volumeClaimTemplates": [claim]}));
+    let (fleet, findings) = migrated(&claimed);
+    for group in ["headGroupSpec", "workerGroupSpecs/0"] {
+        let volumes = format!("/spec/template/spec/{group}/template/spec/volumes");
+        let template =
+            json!({"metadata": {"labels": {"a": "b"}}, "spec": {"accessModes": ["ReadWriteOnce"]}});
+        let volume = json!({"name": "cache", "ephemeral": {"volumeClaimTemplate": template}});
+        assert_eq!(fleet.pointer(&volumes), Some(&json!([volume])), "in the place of the other of its name");
+    }
+    let field = "spec.leaderWorkerTemplate.volumeClaimTemplates[0]";
+    assert!(
+        findings.iter().any(|it| (it.rule.id(), it.field.as_str()) == ("changed", field)),
+        "{findings:?}"
+    );
+    let mut bare = claimed;
+    for role in ["leaderTemplate", "workerTemplate"] {
+        bare["spec"]["leaderWorkerTemplate"][role]["spec"]["volumes"] = json!(null);
+    }
+    assert!(!ids(&[bare.clone()]).contains(&"mount-without-volume"), "its claim is a volume");
+    bare["spec"]["leaderWorkerTemplate"]["volumeClaimTemplates"] = json!(null);
+    assert_eq!(ids(&[bare]).iter().filter(|id| **id == "mount-without-volume").count(), 2);
+    for (name, rules) in [("none", 1), ("shared-mem", 0)] {
+        let mounts = json!([{"name": name, "mountPath": "/x"}]);
+        let fleet = with(&format!("{HEAD}/containers/0/volumeMounts"), mounts);
+        assert_eq!(ids(&[fleet]), vec!["mount-without-volume"; rules], "{name}");
+    }
+}
+
+#[test]
+fn the_queue_of_a_set_is_that_of_the_fleets_rayclusters() {
+    let labels = json!({"kueue.x-k8s.io/queue-name": "q", "team": "a"});
+    let (fleet, findings) = migrated(&set(&json!({"name": "s", "labels": labels}), &json!({})));
+    assert_eq!(fleet["metadata"]["labels"], json!({"team": "a"}));
+    let template = &fleet["spec"]["template"]["metadata"]["labels"];
+    assert_eq!(template, &json!({"app": "s", "kueue.x-k8s.io/queue-name": "q"}));
+    let said = |it: &&Finding| it.rule.id() == "changed" && it.what.starts_with("kueue.x-k8s.io/queue-name");
+    assert_eq!(findings.iter().filter(said).count(), 1);
+}
+
+#[test]
+fn what_a_set_gives_and_a_fleet_does_not_is_said() {
+    let mut tpus = set(&json!({"name": "s"}), &json!({}));
+    tpus["spec"]["leaderWorkerTemplate"]["workerTemplate"]["spec"]["containers"][0]["resources"] =
+        json!({"requests": {"google.com/tpu": 4}});
+    let (kept, findings) = migrated(&tpus);
+    assert_eq!((&kept, findings[0].rule.id()), (&tpus, "not-migrated"));
+    let (_, findings) = migrated(&set(&json!({"name": "s"}), &json!({})));
+    assert!(findings.iter().any(|it| it.cure.contains("ServiceExists")), "{findings:?}");
+    let mut untyped = set(&json!({"name": "s"}), &json!({}));
+    untyped["spec"]["leaderWorkerTemplate"]["leaderTemplate"]["spec"]["containers"][0]["command"][2] =
+        json!("x/multi-node-serving.sh leader --ray_cluster_size=2; vllm serve $MODEL -pp 2");
+    let (_, findings) = migrated(&untyped);
+    let dropped = |it: &&Finding| it.rule.id() == "dropped" && it.what.contains("--ray_cluster_size");
+    assert_eq!(findings.iter().filter(dropped).count(), 1, "{findings:?}");
+}
+
+#[test]
+fn a_service_named_vllm_keeps_vllm_from_starting() {
+    let named = |spec: Value| {
+        let mut named = service(&spec);
+        named["metadata"]["name"] = json!("vllm");
+        named
+    };
+    let plain = named(json!({"ports": [{"port": 80}]}));
+    assert_eq!(ids(&[plain.clone()]), ["service-named-vllm"]);
+    assert_eq!(ids(&[fleet(), plain.clone()]), ["service-named-vllm"]);
+    assert_eq!(ids(&[fleet(), named(json!({"clusterIP": "None", "ports": [{"port": 80}]}))]), [""; 0]);
+    let links = |of: &mut Value, links: bool| {
+        for role in ["/spec/template/spec/headGroupSpec", "/spec/template/spec/workerGroupSpecs/0"] {
+            of.pointer_mut(role).unwrap()["template"]["spec"]["enableServiceLinks"] = json!(links);
+        }
+    };
+    let mut without = fleet();
+    links(&mut without, false);
+    assert_eq!(ids(&[without.clone(), plain.clone()]), [""; 0]);
+    let deployment = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "d"},
+                            "spec": {"template": {"spec": {"containers": []}}}});
+    assert_eq!(ids(&[without, deployment, plain]), ["service-named-vllm"], "pods of others get it too");
+    let mut own = with("/metadata/name", json!("vllm"));
+    own["spec"]["model"] = json!({"name": "m", "source": "/m", "parallelism": {"tensor": 1, "pipeline": 2}});
+    own.pointer_mut(&format!("{HEAD}/containers/0")).unwrap()["startupProbe"] = json!(null);
+    own.pointer_mut(&format!("{HEAD}/containers/0")).unwrap()["command"] = json!(null);
+    assert_eq!(ids(&[own.clone()]), ["fleet-named-vllm"]);
+    links(&mut own, true);
+    assert_eq!(ids(&[own]), ["service-named-vllm"]);
+}
+
+#[test]
+fn what_stands_in_several_files_is_held_against_each_other() {
+    let yaml = |object: &Value| object.to_string().into_bytes();
+    let selects = service(&json!({"selector": {"app": "f"}, "ports": [{"port": 80, "targetPort": "http"}]}));
+    let (fleet, selects) = (yaml(&fleet()), yaml(&selects));
+    let found = rayfleet_lint::lint_all(&[&fleet, b"a: [", &selects]);
+    assert_eq!(found[0].as_ref().unwrap().len(), 0);
+    assert!(found[1].is_err());
+    let of_service: Vec<_> = found[2].as_ref().unwrap().iter().map(|it| it.rule.id()).collect();
+    assert_eq!(of_service, ["service-selects-workers"]);
+}
+
+#[test]
+fn files_in_which_nothing_was_looked_at_say_so() {
+    for (text, rules, says) in [
+        ("", vec!["nothing-checked"], "no fleet or LeaderWorkerSet in it"),
+        (
+            "apiVersion: ray.io/v1\nkind: RayCluster\nmetadata: {name: r}\n",
+            vec!["nothing-checked"],
+            "RayCluster is not checked",
+        ),
+        (
+            "kind: Cluster\napiVersion: kind.x-k8s.io/v1alpha4\n",
+            vec!["nothing-checked"],
+            "Cluster is not checked",
+        ),
+        ("replicas: 1\n", vec!["nothing-checked"], "no fleet"),
+        ("apiVersion: v1\nkind: Service\nmetadata: {name: r}\n", vec![], ""),
+        ("apiVersion: v1\nkind: Service\n", vec!["not-an-object"], "metadata.name"),
+        ("apiVersion: v1\nkind: Service\nmetadata: {name: r}\n---\na: 1\n", vec!["not-an-object"; 3], ""),
+    ] {
+        let found = lint(text.as_bytes()).unwrap();
+        assert_eq!(found.iter().map(|it| it.rule.id()).collect::<Vec<_>>(), rules, "{text}");
+        assert!(found.iter().all(|it| it.what.contains(says)), "{found:?}");
+    }
 }

@@ -4,6 +4,7 @@
 mod engine;
 mod fields;
 mod fleet;
+mod links;
 mod pods;
 mod rollout;
 mod services;
@@ -14,6 +15,7 @@ use crate::finding::Findings;
 use crate::read::Manifest;
 use crate::workload::Workload;
 pub(crate) use fleet::taken_by_ray;
+pub(crate) use pods::containers;
 pub(crate) use services::selects;
 
 /// Everything that the rules find in a manifest.
@@ -21,7 +23,7 @@ pub(crate) fn check(manifest: &Manifest) -> Findings {
     let mut findings = Findings::default();
     let workloads: Vec<Workload<'_>> = manifest.objects.iter().filter_map(Workload::of).collect();
     for object in &manifest.objects {
-        shape::check(object, &mut findings);
+        shape::check(object, manifest, &mut findings);
         fields::check(object, &mut findings);
     }
     for workload in &workloads {
@@ -31,5 +33,7 @@ pub(crate) fn check(manifest: &Manifest) -> Findings {
         rollout::check(workload, &mut findings);
     }
     services::check(manifest, &workloads, &mut findings);
+    links::check(manifest, &workloads, &mut findings);
+    shape::looked_at(manifest, &mut findings);
     findings
 }

@@ -30,6 +30,7 @@ pub(super) fn check(workload: &Workload<'_>, findings: &mut Findings) {
             image(workload, &field, container, findings);
             variables(workload, &field, container, findings);
             installs(workload, &field, container, findings);
+            mounts(workload, role, (&field, container), findings);
         }
         shared_memory(workload, role, findings);
     }
@@ -43,7 +44,7 @@ pub(super) fn check(workload: &Workload<'_>, findings: &mut Findings) {
 }
 
 /// All containers with their fields.
-pub(super) fn containers<'r>(role: &'r Role<'_>) -> impl Iterator<Item = (String, &'r Value)> {
+pub(crate) fn containers<'r>(role: &'r Role<'_>) -> impl Iterator<Item = (String, &'r Value)> {
     ["initContainers", "containers"].into_iter().flat_map(move |kind| {
         let list = role.template["spec"][kind].as_array().into_iter().flatten().enumerate();
         list.map(move |(index, container)| (format!("{}.spec.{kind}[{index}]", role.field), container))
@@ -85,12 +86,17 @@ fn variables(workload: &Workload<'_>, field: &str, container: &Value, findings: 
             let cure =
                 "write $(NAME) for another variable of the container, or valueFrom.secretKeyRef for a secret";
             findings.push(Rule::ShellVariableInEnv, (workload.object, &field), what, cure);
-        } else if SECRETS.iter().any(|end| upper.ends_with(end)) && !value.contains("$(") {
+        } else if SECRETS.iter().any(|end| upper.ends_with(end)) && !is_placeholder(value) {
             let what = format!("{name} is written in clear");
             let cure = "put it into a Secret and write valueFrom.secretKeyRef";
             findings.push(Rule::SecretInClear, (workload.object, &field), what, cure);
         }
     }
+}
+
+/// What is not the secret itself: `$(NAME)`, and `<your-token>` for a person to fill in.
+fn is_placeholder(value: &str) -> bool {
+    value.contains("$(") || (value.starts_with('<') && value.ends_with('>'))
 }
 
 /// `$NAME` or `${NAME}`, but no `$(NAME)` and no `$$`.
@@ -117,6 +123,35 @@ fn installs(workload: &Workload<'_>, field: &str, container: &Value, findings: &
         let cure = "build an image that has the packages";
         let field = format!("{field}.{}", launch.field);
         findings.push(Rule::InstallsAtStart, (workload.object, &field), what, cure);
+    }
+}
+
+/// Volumes that KubeRay adds by itself.
+const OF_KUBERAY: [&str; 2] = ["shared-mem", "ray-logs"];
+
+/// What a container mounts, and its pod does not have.
+fn mounts(
+    workload: &Workload<'_>,
+    role: &Role<'_>,
+    (field, container): (&str, &Value),
+    findings: &mut Findings,
+) {
+    let list = |value: &'_ Value| value.as_array().cloned().unwrap_or_default();
+    let claims = &workload.object.value["spec"]["leaderWorkerTemplate"]["volumeClaimTemplates"];
+    let claims: Vec<Value> = if workload.lws { list(claims) } else { Vec::new() };
+    let volumes = list(&role.template["spec"]["volumes"]);
+    for (index, mount) in list(&container["volumeMounts"]).iter().enumerate() {
+        let Some(name) = mount["name"].as_str() else { continue };
+        let there = volumes.iter().any(|volume| volume["name"] == name)
+            || claims.iter().any(|claim| claim["metadata"]["name"] == name)
+            || (!workload.lws && OF_KUBERAY.contains(&name));
+        if !there {
+            let what = format!("mounts the volume {name}, which its pod does not have");
+            let field = format!("{field}.volumeMounts[{index}].name");
+            let cure =
+                format!("write the volume {name} into {}.spec.volumes, or take the mount out", role.field);
+            findings.push(Rule::MountWithoutVolume, (workload.object, &field), what, cure);
+        }
     }
 }
 

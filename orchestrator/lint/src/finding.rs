@@ -129,6 +129,12 @@ impl Findings {
         self.0.iter().any(|found| found.file == object.file && found.field == field && found.place == place)
     }
 
+    /// Whether a rule found something in an object already.
+    pub(crate) fn has(&self, object: &Object, rule: Rule) -> bool {
+        let is_it = |found: &Finding| (found.file, found.place) == (object.file, object.place(&found.field));
+        self.0.iter().any(|found| found.rule == rule && found.name == object.name() && is_it(found))
+    }
+
     /// All findings by their places, none twice.
     pub(crate) fn sorted(mut self) -> Vec<Finding> {
         self.0.sort_by(|a, b| {

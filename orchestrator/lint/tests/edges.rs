@@ -109,6 +109,7 @@ fn an_upgrade_needs_room_or_leaves_nobody() {
         (0, 1, 2, vec![]),
         (0, 1, 1, vec!["upgrade-is-outage"]),
         (0, 2, 2, vec!["upgrade-is-outage"]),
+        (1, 1, 1, vec!["upgrade-is-outage"]),
         (0, 0, 2, vec![]),
         (1, 0, 0, vec![]),
     ] {
@@ -127,7 +128,9 @@ fn an_upgrade_needs_room_or_leaves_nobody() {
 #[test]
 fn a_set_without_bounds_gives_up_one_group_at_a_time() {
     let set = |spec: Value| {
-        let pod = json!({"spec": {"containers": [{"name": "c", "image": "c:1"}]}});
+        let limits = json!({"nvidia.com/gpu": 1});
+        let pod =
+            json!({"spec": {"containers": [{"name": "c", "image": "c:1", "resources": {"limits": limits}}]}});
         let mut set = json!({"apiVersion": "leaderworkerset.x-k8s.io/v1", "kind": "LeaderWorkerSet", "metadata": {"name": "s"}});
         set["spec"] = json!({"leaderWorkerTemplate": {"size": 2, "workerTemplate": pod}});
         for (field, value) in spec.as_object().unwrap() {
@@ -137,9 +140,12 @@ fn a_set_without_bounds_gives_up_one_group_at_a_time() {
     };
     assert_eq!(set(json!({})), ["upgrade-is-outage"], "one group, one unavailable, no surge");
     assert_eq!(set(json!({"replicas": 2})), [""; 0]);
+    let both = |count: u32| json!({"rolloutStrategy": {"rollingUpdateConfiguration": {"maxSurge": count, "maxUnavailable": count}}});
+    assert_eq!(set(both(1)), ["upgrade-is-outage"], "a surge keeps nothing of the old");
+    assert_eq!(set(both(0)), ["invalid-set"]);
     let bounds = |surge: &str| json!({"replicas": 4, "rolloutStrategy": {"rollingUpdateConfiguration": {"maxSurge": surge, "maxUnavailable": "24%"}}});
     assert_eq!(set(bounds("1%")), ["surge-needs-room"], "rounded up, and the other down to nothing");
-    assert_eq!(set(bounds("0%")), [""; 0]);
+    assert_eq!(set(bounds("0%")), ["invalid-set"], "24% of four are none");
     assert_eq!(set(bounds("odd")), [""; 0]);
 }
 
@@ -150,6 +156,12 @@ fn an_engine_is_started_or_it_is_said_why_not() {
     for (line, rules) in [
         (format!("{start}; vllm serve /m -pp 2"), vec!["ray-start-blocks"]),
         (format!("{start} && vllm serve /m -pp 2"), vec!["ray-start-blocks"]),
+        ("ray start --head --block; vllm serve /m -pp 2".to_owned(), vec!["ray-start-blocks"]),
+        ("ray start --head --block & vllm serve /m -pp 2".to_owned(), vec![]),
+        ("ray start --head; vllm serve /m -pp 2".to_owned(), vec![]),
+        ("sleep infinity".to_owned(), vec!["no-engine"]),
+        (format!("{start}; sleep 600"), vec!["no-engine"]),
+        ("python serve.py".to_owned(), vec![]),
         (format!("ulimit -n 1 && eval \"{start}\" & vllm serve /m -pp 2"), vec![]),
         (format!("vllm serve /m -pp 2 & {start}"), vec![]),
         (format!("{start} & vllm serve /m -pp 3"), vec!["gpus-missing"]),
@@ -201,6 +213,7 @@ fn variables_and_images_that_only_look_alike_are_let_be() {
     for (variable, rules) in [
         (json!({"name": "HF_TOKEN", "value": "hf_x"}), vec!["secret-in-clear"]),
         (json!({"name": "hf_token", "value": "$HF"}), vec!["shell-variable-in-env"]),
+        (json!({"name": "${NAME}", "value": "${VALUE}"}), vec![]),
         (json!({"name": "HF_TOKEN", "value": "$(FROM)"}), vec![]),
         (json!({"name": "HF_TOKEN", "value": ""}), vec![]),
         (json!({"name": "HF_TOKEN", "value": "<your-token>"}), vec![]),
@@ -220,6 +233,7 @@ fn variables_and_images_that_only_look_alike_are_let_be() {
         ("a@sha256:00", 0),
         ("{{ image }}", 0),
         ("<image>", 0),
+        ("IMAGE_NAME", 0),
     ] {
         let fleet = with(&format!("{HEAD}/containers/0/image"), json!(image));
         assert_eq!(ids(&[fleet]), vec!["floating-image"; rules], "{image}");
@@ -262,9 +276,9 @@ fn the_exit_code_is_that_of_the_worst_finding() {
 
 #[test]
 fn nothing_of_a_manifest_moves_a_terminals_cursor() {
-    let odd = with(&format!("{HEAD}/containers/0/image"), json!("\u{1b}[2Jx\r\ny"));
+    let odd = with(&format!("{HEAD}/containers/0/image"), json!("\u{1b}[2mx\r\ny"));
     let shown = text::text("f\n.yaml", &found(&[odd]));
-    assert!(shown.contains(" [2Jx y"), "{shown}");
+    assert!(shown.contains(" [2mx y"), "{shown}");
     assert!(!shown.contains(['\u{1b}', '\r']) && shown.lines().count() == 3, "{shown}");
 }
 
@@ -532,5 +546,68 @@ fn files_in_which_nothing_was_looked_at_say_so() {
         let found = lint(text.as_bytes()).unwrap();
         assert_eq!(found.iter().map(|it| it.rule.id()).collect::<Vec<_>>(), rules, "{text}");
         assert!(found.iter().all(|it| it.what.contains(says)), "{found:?}");
+    }
+}
+
+#[test]
+fn a_set_that_restarts_single_pods_is_said_of_any_group() {
+    for (line, rule) in
+        [("vllm serve /m -pp 2", "lws-restarts-one-pod"), ("python x.py", "lws-may-restart-one-pod")]
+    {
+        let mut given = set(&json!({"name": "s"}), &json!({"restartPolicy": "Default"}));
+        given["spec"]["leaderWorkerTemplate"]["leaderTemplate"]["spec"]["containers"][0]["command"][2] =
+            json!(line);
+        assert!(ids(&[given]).contains(&rule), "{line}");
+    }
+    for (name, rules) in [("8b", 1), ("b.llama", 1), ("a-", 1), ("b-8", 0)] {
+        let found = ids(&[set(&json!({"name": name}), &json!({}))]);
+        assert_eq!(found.iter().filter(|id| **id == "invalid-set").count(), rules, "{name}");
+    }
+    let mut blocks = set(&json!({"name": "s"}), &json!({}));
+    blocks["spec"]["leaderWorkerTemplate"]["leaderTemplate"]["spec"]["containers"][0]["command"][2] =
+        json!("ray start --head --block; vllm serve /m -pp 2");
+    assert!(ids(&[blocks]).contains(&"ray-start-blocks"));
+}
+
+#[test]
+fn one_cause_is_said_once_and_nothing_of_what_serves_nobody() {
+    let mut blocked = with("/spec/template/spec/headGroupSpec/rayStartParams", json!({"block": "false"}));
+    assert_eq!(ids(&[blocked.clone()]), ["block-ignored"]);
+    blocked.pointer_mut(&format!("{HEAD}/containers/0")).unwrap()["command"][2] =
+        json!("$KUBERAY_GEN_RAY_START_CMD; vllm serve /m -pp 2");
+    assert_eq!(ids(&[blocked]), ["ray-start-blocks"]);
+    let mut sample = with("/metadata/annotations", json!({"rayfleet.io/engine-port": "none"}));
+    sample["spec"]["strategy"]["rollingUpdate"]["maxUnavailable"] = json!(0);
+    for pod in [HEAD, "/spec/template/spec/workerGroupSpecs/0/template/spec"] {
+        let pod = sample.pointer_mut(pod).unwrap();
+        pod["containers"][0]["resources"] = json!({"limits": {"cpu": 1}});
+        pod["containers"][0]["command"] = json!(["bash", "-c", "sleep 1"]);
+        pod["terminationGracePeriodSeconds"] = json!(null);
+    }
+    assert_eq!(ids(&[sample]), [""; 0]);
+}
+
+#[test]
+fn pods_on_the_nodes_network_find_the_head() {
+    let mut host = with(&format!("{HEAD}/hostNetwork"), json!(true));
+    assert_eq!(ids(&[host.clone()]), ["host-network-dns"]);
+    host.pointer_mut(HEAD).unwrap()["dnsPolicy"] = json!("ClusterFirstWithHostNet");
+    assert_eq!(ids(&[host]), [""; 0]);
+}
+
+#[test]
+fn versions_before_those_that_are_run_against_are_to_be_tried() {
+    for (ray, image, checks) in [
+        ("2.54.0", "r.example.com/vllm:v0.11.0-x", 3),
+        ("2.60.0", "r.example.com/vllm:v0.32.1", 1),
+        ("3.0", "r.example.com/other:0.1.0", 1),
+        ("nightly", "r.example.com/vllm:latest", 1),
+    ] {
+        let mut given = with("/spec/template/spec/rayVersion", json!(ray));
+        given.pointer_mut(&format!("{HEAD}/containers/0")).unwrap()["image"] = json!(image);
+        let (fleet, findings) = migrated(&given);
+        assert!(fleet["spec"]["model"].is_object(), "{findings:?}");
+        let found = findings.iter().filter(|it| it.rule.id() == "check").count();
+        assert_eq!(found, checks, "{ray} {image}: {findings:?}");
     }
 }

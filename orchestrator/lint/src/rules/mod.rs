@@ -29,6 +29,7 @@ pub(crate) fn check(manifest: &Manifest) -> Findings {
     for workload in &workloads {
         fleet::check(workload, &mut findings);
         engine::check(workload, &mut findings);
+        fleet::block(workload, &mut findings);
         pods::check(workload, &mut findings);
         rollout::check(workload, &mut findings);
     }

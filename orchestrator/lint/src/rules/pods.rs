@@ -33,10 +33,11 @@ pub(super) fn check(workload: &Workload<'_>, findings: &mut Findings) {
             mounts(workload, role, (&field, container), findings);
         }
         shared_memory(workload, role, findings);
+        host_network(workload, role, findings);
     }
     let Some(head) = workload.head() else { return };
     let grace = &head.template["spec"]["terminationGracePeriodSeconds"];
-    if !workload.lws && grace.is_null() && head.template["spec"].is_object() {
+    if !workload.lws && workload.serves() && grace.is_null() && head.template["spec"].is_object() {
         let what = "an eviction or the end of its machine gives requests 30 seconds: there is no terminationGracePeriodSeconds";
         let cure = "write the longest time that a request may take, and a preStop hook that keeps the containers for it";
         findings.push(Rule::NoGracePeriod, (workload.object, &format!("{}.spec", head.field)), what, cure);
@@ -68,7 +69,9 @@ fn image(workload: &Workload<'_>, field: &str, container: &Value, findings: &mut
         return;
     };
     let last = image.rsplit('/').next().unwrap_or_default();
-    if last.split_once(':').is_none_or(|(_, tag)| tag == "latest") {
+    // A name has no capital letters: those stand for what a tool puts in.
+    let named = !last.split(':').next().unwrap_or_default().contains(|c: char| c.is_ascii_uppercase());
+    if named && last.split_once(':').is_none_or(|(_, tag)| tag == "latest") {
         let what = format!("image `{image}` is another one tomorrow");
         let field = format!("{field}.image");
         findings.push(Rule::FloatingImage, (workload.object, &field), what, "name a version, or a digest");
@@ -81,6 +84,10 @@ fn variables(workload: &Workload<'_>, field: &str, container: &Value, findings: 
         let Some(value) = variable["value"].as_str().filter(|value| !value.is_empty()) else { continue };
         let field = format!("{field}.env[{index}].value");
         let upper = name.to_ascii_uppercase();
+        // With such a name too, the file is a template of another tool.
+        if has_shell_variable(value) && name.contains('$') {
+            continue;
+        }
         if has_shell_variable(value) {
             let what = format!("{name} is the text `{value}` unless the file goes through envsubst");
             let cure =
@@ -123,6 +130,18 @@ fn installs(workload: &Workload<'_>, field: &str, container: &Value, findings: &
         let cure = "build an image that has the packages";
         let field = format!("{field}.{}", launch.field);
         findings.push(Rule::InstallsAtStart, (workload.object, &field), what, cure);
+    }
+}
+
+/// Pods on the node's network ask the node's DNS, unless they say otherwise.
+fn host_network(workload: &Workload<'_>, role: &Role<'_>, findings: &mut Findings) {
+    let pod = &role.template["spec"];
+    let policy = pod["dnsPolicy"].as_str().unwrap_or("ClusterFirst");
+    if pod["hostNetwork"] == true && policy == "ClusterFirst" {
+        let what = "a pod with hostNetwork and no dnsPolicy does not resolve the names of Services, as that of the head";
+        let field = format!("{}.spec.hostNetwork", role.field);
+        let cure = "write dnsPolicy: ClusterFirstWithHostNet beside it";
+        findings.push(Rule::HostNetworkDns, (workload.object, &field), what, cure);
     }
 }
 

@@ -489,7 +489,7 @@ fn a_service_named_vllm_keeps_vllm_from_starting() {
         named
     };
     let plain = named(json!({"ports": [{"port": 80}]}));
-    assert_eq!(ids(&[plain.clone()]), ["service-named-vllm"]);
+    assert_eq!(ids(std::slice::from_ref(&plain)), ["service-named-vllm"]);
     assert_eq!(ids(&[fleet(), plain.clone()]), ["service-named-vllm"]);
     assert_eq!(ids(&[fleet(), named(json!({"clusterIP": "None", "ports": [{"port": 80}]}))]), [""; 0]);
     let links = |of: &mut Value, links: bool| {

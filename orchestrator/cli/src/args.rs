@@ -92,14 +92,16 @@ Examples:
     Lint(LintArgs),
     /// Turn fleets of AIBrix and LeaderWorkerSets into fleets with a model; asks no cluster
     #[command(
-        after_help = "The manifest goes to standard output, with what was done to an object as a comment above it; standard error
-has the same and what could not be translated, by line. Comments of the file are not kept.
+        after_help = "The manifest goes to standard output, with what was done to an object as a comment above
+it; standard error has the same and what could not be translated, by line. Comments of the file
+are not kept. A Service or autoscaler of a set follows it if it is in the same manifest.
 
 Exit code: 0 done, 1 an object could not become a fleet and is as it was, 2 the file cannot be used.
 
 Examples:
   kubectl rayfleet migrate aibrix.yaml > fleet.yaml
-  kubectl rayfleet migrate lws.yaml | kubectl rayfleet plan -f -"
+  kubectl rayfleet migrate lws.yaml | kubectl rayfleet plan -f -
+  (cat lws.yaml; echo ---; cat service.yaml) | kubectl rayfleet migrate -"
     )]
     Migrate(MigrateArgs),
     /// Print a manifest for a model and a GPU, or why it has this shape; needs no cluster

@@ -37,6 +37,9 @@ pub struct Finding {
     pub rule: Rule,
     /// How bad it is.
     pub severity: Severity,
+    /// Number of its file among those that were read together, from 0 on.
+    #[serde(skip)]
+    pub file: usize,
     /// Number of its document, from 1 on.
     pub document: usize,
     /// Kind of the object.
@@ -102,6 +105,7 @@ impl Findings {
         self.0.push(Finding {
             rule,
             severity: rule.about().severity,
+            file: object.file,
             document: object.document,
             kind: cut(object.kind()),
             namespace: cut(object.namespace()),
@@ -122,17 +126,23 @@ impl Findings {
     /// Whether something was found at a field of an object already.
     pub(crate) fn is_at(&self, object: &Object, field: &str) -> bool {
         let place = object.place(field);
-        self.0.iter().any(|found| found.field == field && found.place == place)
+        self.0.iter().any(|found| found.file == object.file && found.field == field && found.place == place)
+    }
+
+    /// Whether a rule found something in an object already.
+    pub(crate) fn has(&self, object: &Object, rule: Rule) -> bool {
+        let is_it = |found: &Finding| (found.file, found.place) == (object.file, object.place(&found.field));
+        self.0.iter().any(|found| found.rule == rule && found.name == object.name() && is_it(found))
     }
 
     /// All findings by their places, none twice.
     pub(crate) fn sorted(mut self) -> Vec<Finding> {
         self.0.sort_by(|a, b| {
-            let key = |of: &Finding| (of.document, of.place, of.rule, of.field.clone());
+            let key = |of: &Finding| (of.file, of.document, of.place, of.rule, of.field.clone());
             key(a).cmp(&key(b))
         });
         // What an alias stands for is found once for every alias.
-        self.0.dedup_by(|a, b| a.rule == b.rule && a.place == b.place && a.what == b.what);
+        self.0.dedup_by(|a, b| (a.file, a.rule, a.place) == (b.file, b.rule, b.place) && a.what == b.what);
         self.0
     }
 }

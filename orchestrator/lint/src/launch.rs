@@ -69,6 +69,12 @@ pub(crate) fn starts_ray(command: &Command) -> bool {
     raw || command.names(START) || command.names(SCRIPT)
 }
 
+/// Whether a command is Ray's own, and stays until Ray ends.
+pub(crate) fn blocks(command: &Command) -> bool {
+    let mut words = command.words.iter().map(|word| word.text.as_str()).skip_while(|word| *word != "ray");
+    words.nth(1) == Some("start") && words.any(|word| word == "--block")
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;

@@ -29,5 +29,26 @@ pub use rule::Rule;
 /// # Errors
 /// For bytes that are no manifest, or more than is read.
 pub fn lint(manifest: &[u8]) -> Result<Vec<Finding>, Unreadable> {
-    Ok(rules::check(&read::read(manifest)?).sorted())
+    let manifest = read::read(manifest)?;
+    Ok(rules::check(&manifest).sorted())
+}
+
+/// Everything that is found in several manifests that are applied together, one answer for each in their order: a Service of one may select
+/// pods of another. At most a thousand findings of all are kept.
+///
+/// # Errors
+/// Each for itself: for bytes that are no manifest, or more than is read.
+pub fn lint_all(manifests: &[&[u8]]) -> Vec<Result<Vec<Finding>, Unreadable>> {
+    let mut all = read::Manifest::default();
+    let numbers: Vec<Result<usize, Unreadable>> = manifests
+        .iter()
+        .map(|bytes| {
+            let file = all.files;
+            all.append(read::read(bytes)?);
+            Ok(file)
+        })
+        .collect();
+    let found = rules::check(&all).sorted();
+    let of = |file: usize| found.iter().filter(|finding| finding.file == file).cloned().collect();
+    numbers.into_iter().map(|file| file.map(of)).collect()
 }

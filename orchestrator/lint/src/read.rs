@@ -69,6 +69,8 @@ pub struct Entry {
 /// An object of Kubernetes in a manifest.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Object {
+    /// Number of its file among those that are read together, from 0 on.
+    pub file: usize,
     /// Number of its document, from 1 on; documents with nothing in them do not count.
     pub document: usize,
     /// With all places.
@@ -82,6 +84,18 @@ pub struct Object {
 pub struct Manifest {
     /// The objects.
     pub objects: Vec<Object>,
+    /// Number of its files.
+    pub files: usize,
+}
+
+impl Manifest {
+    /// Takes over the objects of another one as those of a further file.
+    pub(crate) fn append(&mut self, other: Self) {
+        let first = self.files;
+        self.files += other.files;
+        self.objects
+            .extend(other.objects.into_iter().map(|object| Object { file: first + object.file, ..object }));
+    }
 }
 
 impl Object {
@@ -153,7 +167,7 @@ pub fn read(bytes: &[u8]) -> Result<Manifest, Unreadable> {
         );
         return Err(Unreadable { at: None, problem });
     }
-    Ok(Manifest { objects })
+    Ok(Manifest { objects, files: 1 })
 }
 
 fn options() -> serde_saphyr::Options {
@@ -182,13 +196,13 @@ fn push_objects(document: usize, node: Node, objects: &mut Vec<Object>) {
     let is_list =
         value["kind"].as_str().is_some_and(|kind| kind.ends_with("List")) && value["items"].is_array();
     if !is_list {
-        objects.push(Object { document, node, value });
+        objects.push(Object { file: 0, document, node, value });
         return;
     }
     let Kind::Object(fields) = node.kind else { return };
     let items = fields.into_iter().rfind(|field| field.key == "items").map(|field| field.node.kind);
     let Some(Kind::List(items)) = items else { return };
-    objects.extend(items.into_iter().map(|node| Object { document, value: node.value(), node }));
+    objects.extend(items.into_iter().map(|node| Object { file: 0, document, value: node.value(), node }));
 }
 
 impl Node {

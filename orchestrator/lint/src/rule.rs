@@ -54,6 +54,10 @@ rules! {
         "A document without `apiVersion`, `kind` or `metadata.name`."
         "No API server takes it."
         "Kubernetes documentation, Objects in Kubernetes: required fields";
+    NothingChecked = "nothing-checked" Note
+        "A file without a fleet or a LeaderWorkerSet."
+        "The rules look at those and at what stands beside them: of the rest nothing is known, good or bad."
+        "docs/from-aibrix.md";
     DroppedField = "dropped-field" Error
         "A field that its type does not have."
         "The API server drops it, or refuses the object under strict validation; Rayfleet refuses fields below spec.template.spec that \
@@ -72,10 +76,10 @@ rules! {
         "The API server or the orchestrator refuses it, and nothing is created."
         "docs/reference.md; the orchestrator's own validation";
     RayStartBlocks = "ray-start-blocks" Error
-        "A command behind `$KUBERAY_GEN_RAY_START_CMD` that is never reached."
-        "Every released KubeRay starts Ray with --block, whatever rayStartParams.block says, so the command before it never ends. Only \
+        "A command behind `$KUBERAY_GEN_RAY_START_CMD` or `ray start --block` that is never reached."
+        "ray start --block stays until Ray ends. Every released KubeRay starts Ray with --block, whatever rayStartParams.block says, so the command before it never ends. Only \
          the image that AIBrix patches respects block: \"false\"."
-        "KubeRay 1.7, ray-operator/controllers/ray/common/pod.go: setMissingRayStartParams; docs/from-aibrix.md";
+        "Ray documentation, ray start; KubeRay 1.7, ray-operator/controllers/ray/common/pod.go: setMissingRayStartParams; docs/from-aibrix.md";
     BlockIgnored = "block-ignored" Note
         "`rayStartParams.block: \"false\"`, which KubeRay overwrites."
         "Every released KubeRay sets block to true; only the image that AIBrix patches respects it."
@@ -119,10 +123,11 @@ rules! {
         "A container beside Ray's on a port that Ray takes on the head."
         "Containers of a pod share its ports, so one of the two cannot listen."
         "Kubernetes documentation, Pods: pod networking; KubeRay 1.7, ray-operator/controllers/ray/common/pod.go: setMissingRayStartParams";
-    NoPortLabel = "no-port-label" Note
-        "A head without the label `model.aibrix.ai/port`."
-        "The engine is asked on port 8000 then. AIBrix's gateway reads the label of the head's pod, not of the fleet."
-        "docs/from-aibrix.md; docs/concepts.md";
+    NoEngine = "no-engine" Warning
+        "A head whose command starts no server, in a fleet that is asked for one."
+        "Without spec.model Rayfleet's gate waits for an answer on the engine's port, 8000 unless something else is said, and no \
+         group gets ready."
+        "docs/concepts.md, Two modes";
     NoEngineProbe = "no-engine-probe" Warning
         "A container that starts an engine and has no probe."
         "Without a readiness or startup probe Kubernetes and AIBrix count the pod as ready while the engine still loads, and requests \
@@ -154,6 +159,14 @@ rules! {
         "A token, key or password as plain text."
         "Whoever may read the object, its history or the repository has it."
         "Kubernetes documentation, Good practices for Kubernetes Secrets";
+    HostNetworkDns = "host-network-dns" Warning
+        "A pod with `hostNetwork` and no `dnsPolicy`."
+        "Its ClusterFirst falls back to the node's DNS, which does not know Services: workers join the head by its Service's name."
+        "Kubernetes documentation, DNS for Services and Pods: Pod's DNS policy";
+    MountWithoutVolume = "mount-without-volume" Error
+        "A container that mounts a volume which its pod does not have."
+        "The API server refuses the pod, so that no group gets all of its pods."
+        "Kubernetes, pkg/apis/core/validation/validation.go: ValidateVolumeMounts";
     NoSharedMemory = "no-shared-memory" Warning
         "Pods of several GPUs without a volume at /dev/shm."
         "Container runtimes give 64 MiB. vLLM's ranks and NCCL share memory there. KubeRay adds the volume; LeaderWorkerSet does not."
@@ -166,7 +179,7 @@ rules! {
     UpgradeIsOutage = "upgrade-is-outage" Warning
         "An upgrade that may take all groups away at once."
         "Until the first new group serves nobody answers, for as long as a start takes."
-        "docs/concepts.md, Rollouts; LWS 0.10, api/leaderworkerset/v1: RollingUpdateConfiguration";
+        "docs/concepts.md, Rollouts; LWS 0.10, api/leaderworkerset/v1: RollingUpdateConfiguration; kubernetes-sigs/lws issue 776 and pull request 781";
     StrategyUnset = "strategy-unset" Warning
         "A fleet without `strategy.type` or `strategy.rollingUpdate`."
         "AIBrix's controller does nothing for a fleet without a type, and ends in a nil pointer without rollingUpdate. Rayfleet takes a \
@@ -200,6 +213,16 @@ rules! {
         "A Service of the name of a fleet with `spec.model`."
         "Rayfleet makes a Service of that name. It leaves another one alone and says ServiceExists."
         "docs/operations.md, Events";
+    ServiceNamedVllm = "service-named-vllm" Error
+        "A Service `vllm` with an address, and pods that get its variables."
+        "Kubernetes puts VLLM_PORT=tcp://... of such a Service into pods of its namespace. vLLM reads that as its own variable and \
+         does not start."
+        "vLLM documentation, Environment Variables; vllm-project/vllm issue 34199; Kubernetes documentation, Service: environment variables";
+    FleetNamedVllm = "fleet-named-vllm" Note
+        "A fleet with `spec.model` that is named `vllm`."
+        "Rayfleet makes a Service of that name, and Kubernetes puts its VLLM_PORT into pods of the namespace, with which vLLM does not \
+         start. Pods of fleets with spec.model are spared by enableServiceLinks: false; others are not."
+        "vLLM documentation, Environment Variables; Kubernetes documentation, Service: environment variables";
     SecondBudget = "second-disruption-budget" Error
         "A PodDisruptionBudget that selects a fleet's pods."
         "Rayfleet makes one for each group that takes traffic, and the API server evicts no pod that has two."
@@ -208,6 +231,14 @@ rules! {
         "A LeaderWorkerSet that restarts single pods."
         "A rank that starts again cannot join an engine that runs; the rest waits for it or fails."
         "LWS 0.10, api/leaderworkerset/v1: RestartPolicyType; vllm-project/vllm, examples/online_serving/multi-node-serving.sh";
+    LwsMayRestartOnePod = "lws-may-restart-one-pod" Warning
+        "A LeaderWorkerSet that restarts single pods of several, around something that is not known."
+        "An engine over several pods does not take a rank back that starts again. LWS takes Default for None."
+        "LWS 0.10, pkg/webhooks/leaderworkerset_webhook.go: Default";
+    InvalidSet = "invalid-set" Error
+        "A LeaderWorkerSet that LWS refuses."
+        "Its webhook refuses it, and nothing is created."
+        "LWS 0.10, pkg/webhooks/leaderworkerset_webhook.go: generalValidate";
     Changed = "changed" Note
         "What `migrate` changed."
         "The result is to be read before it is applied."

@@ -25,7 +25,22 @@ pub struct Log {
 struct Run {
     tool: Tool,
     column_kind: &'static str,
+    invocations: [Invocation; 1],
     results: Vec<Found>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Invocation {
+    execution_successful: bool,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    tool_execution_notifications: Vec<Notification>,
+}
+
+#[derive(Debug, Serialize)]
+struct Notification {
+    level: Severity,
+    message: Message,
 }
 
 #[derive(Debug, Serialize)]
@@ -105,13 +120,22 @@ struct Logical {
     fully_qualified_name: String,
 }
 
-/// The findings of files; each file as the code host knows it, relative to the root of the repository.
-pub fn sarif(files: &[(&str, &[Finding])]) -> Log {
+/// The findings of files; each file as the code host knows it, relative to the root of the repository, and `-` for standard input.
+/// `unread`: what is said of files that could not be read. A log with such a one is of a run that failed.
+pub fn sarif(files: &[(&str, &[Finding])], unread: &[String]) -> Log {
     let rules = Rule::ALL.iter().map(|rule| descriptor(rule.about())).collect();
     let driver = Driver { name: "rayfleet-lint", version: env!("CARGO_PKG_VERSION"), rules };
     let results =
         files.iter().flat_map(|(file, findings)| findings.iter().map(|it| found(file, it))).collect();
-    let run = Run { tool: Tool { driver }, column_kind: "unicodeCodePoints", results };
+    let invocation = Invocation {
+        execution_successful: unread.is_empty(),
+        tool_execution_notifications: unread
+            .iter()
+            .map(|problem| Notification { level: Severity::Error, message: message(problem) })
+            .collect(),
+    };
+    let run =
+        Run { tool: Tool { driver }, column_kind: "unicodeCodePoints", invocations: [invocation], results };
     Log { schema: SCHEMA, version: "2.1.0", runs: [run] }
 }
 
@@ -146,9 +170,13 @@ fn found(file: &str, finding: &Finding) -> Found {
     }
 }
 
-/// A path as a reference of RFC 3986, in which a colon or a space would mean something else.
+/// A path as a reference of RFC 3986, in which a colon or a space would mean something else; an absolute one as a URI of RFC 8089.
 fn uri(file: &str) -> String {
+    if file == "-" {
+        return "stdin".to_owned();
+    }
+    let scheme = if file.starts_with('/') { "file://" } else { "" };
     let kept = |byte: &u8| byte.is_ascii_alphanumeric() || b"/-._~!$&'()*+,;=@".contains(byte);
     let encoded = |byte: u8| if kept(&byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") };
-    file.bytes().map(encoded).collect()
+    scheme.to_owned() + &file.bytes().map(encoded).collect::<String>()
 }

@@ -99,6 +99,11 @@ impl<'o> Workload<'o> {
         Some(Self { object, lws, bridged, valid, roles, launch, engine, rollout })
     }
 
+    /// Whether there is an engine in it, as far as is known, or a GPU for one.
+    pub(crate) fn serves(&self) -> bool {
+        self.bridged || self.engine.is_some() || self.gpus() != Some(0)
+    }
+
     /// The head.
     pub(crate) fn head(&self) -> Option<&Role<'o>> {
         self.roles.first()

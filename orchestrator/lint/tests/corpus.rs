@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use rayfleet_lint::migrate::Options;
 use rayfleet_lint::{Rule, Severity, exit_code, lint, migrate, text};
 
-const PUBLISHED: [(&str, &str); 8] = [
+const PUBLISHED: [(&str, &str); 9] = [
     ("aibrix-deepseek", include_str!("corpus/aibrix-deepseek.yaml")),
     ("aibrix-no-engine", include_str!("corpus/aibrix-no-engine.yaml")),
     ("aibrix-one-pod", include_str!("corpus/aibrix-one-pod.yaml")),
@@ -17,6 +17,7 @@ const PUBLISHED: [(&str, &str); 8] = [
     ("lws-sglang", include_str!("corpus/lws-sglang.yaml")),
     ("lws-vllm-gpu", include_str!("corpus/lws-vllm-gpu.yaml")),
     ("lws-vllm-tpu", include_str!("corpus/lws-vllm-tpu.yaml")),
+    ("other-kinds", include_str!("corpus/other-kinds.yaml")),
 ];
 const TRAPS: &str = include_str!("corpus/traps.yaml");
 

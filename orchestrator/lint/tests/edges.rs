@@ -109,6 +109,7 @@ fn an_upgrade_needs_room_or_leaves_nobody() {
         (0, 1, 2, vec![]),
         (0, 1, 1, vec!["upgrade-is-outage"]),
         (0, 2, 2, vec!["upgrade-is-outage"]),
+        (1, 1, 1, vec!["upgrade-is-outage"]),
         (0, 0, 2, vec![]),
         (1, 0, 0, vec![]),
     ] {
@@ -127,7 +128,9 @@ fn an_upgrade_needs_room_or_leaves_nobody() {
 #[test]
 fn a_set_without_bounds_gives_up_one_group_at_a_time() {
     let set = |spec: Value| {
-        let pod = json!({"spec": {"containers": [{"name": "c", "image": "c:1"}]}});
+        let limits = json!({"nvidia.com/gpu": 1});
+        let pod =
+            json!({"spec": {"containers": [{"name": "c", "image": "c:1", "resources": {"limits": limits}}]}});
         let mut set = json!({"apiVersion": "leaderworkerset.x-k8s.io/v1", "kind": "LeaderWorkerSet", "metadata": {"name": "s"}});
         set["spec"] = json!({"leaderWorkerTemplate": {"size": 2, "workerTemplate": pod}});
         for (field, value) in spec.as_object().unwrap() {
@@ -137,9 +140,12 @@ fn a_set_without_bounds_gives_up_one_group_at_a_time() {
     };
     assert_eq!(set(json!({})), ["upgrade-is-outage"], "one group, one unavailable, no surge");
     assert_eq!(set(json!({"replicas": 2})), [""; 0]);
+    let both = |count: u32| json!({"rolloutStrategy": {"rollingUpdateConfiguration": {"maxSurge": count, "maxUnavailable": count}}});
+    assert_eq!(set(both(1)), ["upgrade-is-outage"], "a surge keeps nothing of the old");
+    assert_eq!(set(both(0)), ["invalid-set"]);
     let bounds = |surge: &str| json!({"replicas": 4, "rolloutStrategy": {"rollingUpdateConfiguration": {"maxSurge": surge, "maxUnavailable": "24%"}}});
     assert_eq!(set(bounds("1%")), ["surge-needs-room"], "rounded up, and the other down to nothing");
-    assert_eq!(set(bounds("0%")), [""; 0]);
+    assert_eq!(set(bounds("0%")), ["invalid-set"], "24% of four are none");
     assert_eq!(set(bounds("odd")), [""; 0]);
 }
 
@@ -150,6 +156,12 @@ fn an_engine_is_started_or_it_is_said_why_not() {
     for (line, rules) in [
         (format!("{start}; vllm serve /m -pp 2"), vec!["ray-start-blocks"]),
         (format!("{start} && vllm serve /m -pp 2"), vec!["ray-start-blocks"]),
+        ("ray start --head --block; vllm serve /m -pp 2".to_owned(), vec!["ray-start-blocks"]),
+        ("ray start --head --block & vllm serve /m -pp 2".to_owned(), vec![]),
+        ("ray start --head; vllm serve /m -pp 2".to_owned(), vec![]),
+        ("sleep infinity".to_owned(), vec!["no-engine"]),
+        (format!("{start}; sleep 600"), vec!["no-engine"]),
+        ("python serve.py".to_owned(), vec![]),
         (format!("ulimit -n 1 && eval \"{start}\" & vllm serve /m -pp 2"), vec![]),
         (format!("vllm serve /m -pp 2 & {start}"), vec![]),
         (format!("{start} & vllm serve /m -pp 3"), vec!["gpus-missing"]),
@@ -181,7 +193,10 @@ fn a_model_has_a_place_where_it_lasts() {
     for (volume, rules) in [
         (json!({"name": "m", "emptyDir": {}}), vec!["no-model-cache"]),
         (json!({"name": "m", "persistentVolumeClaim": {"claimName": "c"}}), vec![]),
-        (json!({"name": "other", "hostPath": {"path": "/m"}}), vec!["no-model-cache"]),
+        (
+            json!({"name": "other", "hostPath": {"path": "/m"}}),
+            vec!["no-model-cache", "mount-without-volume"],
+        ),
     ] {
         let command = json!(["bash", "-c", "$KUBERAY_GEN_RAY_START_CMD & exec vllm serve org/m -pp 2"]);
         let mut fleet = with(&format!("{HEAD}/containers/0/command"), command);
@@ -198,8 +213,10 @@ fn variables_and_images_that_only_look_alike_are_let_be() {
     for (variable, rules) in [
         (json!({"name": "HF_TOKEN", "value": "hf_x"}), vec!["secret-in-clear"]),
         (json!({"name": "hf_token", "value": "$HF"}), vec!["shell-variable-in-env"]),
+        (json!({"name": "${NAME}", "value": "${VALUE}"}), vec![]),
         (json!({"name": "HF_TOKEN", "value": "$(FROM)"}), vec![]),
         (json!({"name": "HF_TOKEN", "value": ""}), vec![]),
+        (json!({"name": "HF_TOKEN", "value": "<your-token>"}), vec![]),
         (json!({"name": "TOKENIZERS_PARALLELISM", "value": "false"}), vec![]),
         (json!({"name": "A", "value": 1}), vec!["wrong-type"]),
         (json!({"name": "A", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}}), vec![]),
@@ -216,6 +233,7 @@ fn variables_and_images_that_only_look_alike_are_let_be() {
         ("a@sha256:00", 0),
         ("{{ image }}", 0),
         ("<image>", 0),
+        ("IMAGE_NAME", 0),
     ] {
         let fleet = with(&format!("{HEAD}/containers/0/image"), json!(image));
         assert_eq!(ids(&[fleet]), vec!["floating-image"; rules], "{image}");
@@ -258,9 +276,9 @@ fn the_exit_code_is_that_of_the_worst_finding() {
 
 #[test]
 fn nothing_of_a_manifest_moves_a_terminals_cursor() {
-    let odd = with(&format!("{HEAD}/containers/0/image"), json!("\u{1b}[2Jx\r\ny"));
+    let odd = with(&format!("{HEAD}/containers/0/image"), json!("\u{1b}[2mx\r\ny"));
     let shown = text::text("f\n.yaml", &found(&[odd]));
-    assert!(shown.contains(" [2Jx y"), "{shown}");
+    assert!(shown.contains(" [2mx y"), "{shown}");
     assert!(!shown.contains(['\u{1b}', '\r']) && shown.lines().count() == 3, "{shown}");
 }
 
@@ -304,7 +322,7 @@ fn a_set_keeps_its_bounds_and_loses_what_a_fleet_cannot_say() {
         "spec.startupPolicy",
         "spec.leaderWorkerTemplate.restartPolicy",
         "spec.leaderWorkerTemplate.subGroupPolicy",
-        "spec.leaderWorkerTemplate.volumeClaimTemplates",
+        "spec.leaderWorkerTemplate.volumeClaimTemplates[0]",
     ] {
         assert!(fields.contains(&field), "{field}: {fields:?}");
     }
@@ -375,4 +393,221 @@ fn what_an_image_runs_by_itself_is_not_guessed() {
     let new = migrate(set.to_string().as_bytes(), Options::default()).unwrap();
     let refused = new.findings.iter().find(|finding| finding.rule.id() == "not-translated").unwrap();
     assert!(refused.what.contains("workerTemplate.spec.containers[0] runs is not known"), "{refused:?}");
+}
+
+/// A set of two pods whose leader starts Ray and vLLM, with its metadata and what else its template has.
+fn set(metadata: &Value, further: &Value) -> Value {
+    let pod = |line: &str| {
+        json!({"spec": {"containers": [{
+            "name": "v", "image": "v:1", "command": ["sh", "-c", line],
+            "resources": {"limits": {"nvidia.com/gpu": 1}},
+            "volumeMounts": [{"name": "cache", "mountPath": "/cache"}],
+        }], "volumes": [{"name": "cache", "emptyDir": {}}]}})
+    };
+    let mut template = json!({
+        "size": 2,
+        "leaderTemplate": pod("x/multi-node-serving.sh leader --ray_cluster_size=2; vllm serve /m -pp 2"),
+        "workerTemplate": pod("x/multi-node-serving.sh worker --ray_address=$(LWS_LEADER_ADDRESS)"),
+    });
+    for (field, value) in further.as_object().unwrap() {
+        template[field] = value.clone();
+    }
+    json!({"apiVersion": "leaderworkerset.x-k8s.io/v1", "kind": "LeaderWorkerSet", "metadata": metadata,
+           "spec": {"replicas": 2, "leaderWorkerTemplate": template}})
+}
+
+fn migrated(object: &Value) -> (Value, Vec<Finding>) {
+    let mut new = migrate(object.to_string().as_bytes(), Options::default()).unwrap();
+    (new.objects.remove(0).value, new.findings)
+}
+
+#[test]
+fn a_volume_that_is_mounted_is_there() {
+    let claim = json!({"metadata": {"name": "cache", "labels": {"a": "b"}, "uid": "u"},
+                       "spec": {"accessModes": ["ReadWriteOnce"]}});
+    let claimed = set(&json!({"name": "s"}), &json!({"volumeClaimTemplates": [claim]}));
+    let (fleet, findings) = migrated(&claimed);
+    for group in ["headGroupSpec", "workerGroupSpecs/0"] {
+        let volumes = format!("/spec/template/spec/{group}/template/spec/volumes");
+        let template =
+            json!({"metadata": {"labels": {"a": "b"}}, "spec": {"accessModes": ["ReadWriteOnce"]}});
+        let volume = json!({"name": "cache", "ephemeral": {"volumeClaimTemplate": template}});
+        assert_eq!(fleet.pointer(&volumes), Some(&json!([volume])), "in the place of the other of its name");
+    }
+    let field = "spec.leaderWorkerTemplate.volumeClaimTemplates[0]";
+    assert!(
+        findings.iter().any(|it| (it.rule.id(), it.field.as_str()) == ("changed", field)),
+        "{findings:?}"
+    );
+    let mut bare = claimed;
+    for role in ["leaderTemplate", "workerTemplate"] {
+        bare["spec"]["leaderWorkerTemplate"][role]["spec"]["volumes"] = json!(null);
+    }
+    assert!(!ids(&[bare.clone()]).contains(&"mount-without-volume"), "its claim is a volume");
+    bare["spec"]["leaderWorkerTemplate"]["volumeClaimTemplates"] = json!(null);
+    assert_eq!(ids(&[bare]).iter().filter(|id| **id == "mount-without-volume").count(), 2);
+    for (name, rules) in [("none", 1), ("shared-mem", 0)] {
+        let mounts = json!([{"name": name, "mountPath": "/x"}]);
+        let fleet = with(&format!("{HEAD}/containers/0/volumeMounts"), mounts);
+        assert_eq!(ids(&[fleet]), vec!["mount-without-volume"; rules], "{name}");
+    }
+}
+
+#[test]
+fn the_queue_of_a_set_is_that_of_the_fleets_rayclusters() {
+    let labels = json!({"kueue.x-k8s.io/queue-name": "q", "team": "a"});
+    let (fleet, findings) = migrated(&set(&json!({"name": "s", "labels": labels}), &json!({})));
+    assert_eq!(fleet["metadata"]["labels"], json!({"team": "a"}));
+    let template = &fleet["spec"]["template"]["metadata"]["labels"];
+    assert_eq!(template, &json!({"app": "s", "kueue.x-k8s.io/queue-name": "q"}));
+    let said = |it: &&Finding| it.rule.id() == "changed" && it.what.starts_with("kueue.x-k8s.io/queue-name");
+    assert_eq!(findings.iter().filter(said).count(), 1);
+}
+
+#[test]
+fn what_a_set_gives_and_a_fleet_does_not_is_said() {
+    let mut tpus = set(&json!({"name": "s"}), &json!({}));
+    tpus["spec"]["leaderWorkerTemplate"]["workerTemplate"]["spec"]["containers"][0]["resources"] =
+        json!({"requests": {"google.com/tpu": 4}});
+    let (kept, findings) = migrated(&tpus);
+    assert_eq!((&kept, findings[0].rule.id()), (&tpus, "not-migrated"));
+    let (_, findings) = migrated(&set(&json!({"name": "s"}), &json!({})));
+    assert!(findings.iter().any(|it| it.cure.contains("ServiceExists")), "{findings:?}");
+    let mut untyped = set(&json!({"name": "s"}), &json!({}));
+    untyped["spec"]["leaderWorkerTemplate"]["leaderTemplate"]["spec"]["containers"][0]["command"][2] =
+        json!("x/multi-node-serving.sh leader --ray_cluster_size=2; vllm serve $MODEL -pp 2");
+    let (_, findings) = migrated(&untyped);
+    let dropped = |it: &&Finding| it.rule.id() == "dropped" && it.what.contains("--ray_cluster_size");
+    assert_eq!(findings.iter().filter(dropped).count(), 1, "{findings:?}");
+}
+
+#[test]
+fn a_service_named_vllm_keeps_vllm_from_starting() {
+    let named = |spec: Value| {
+        let mut named = service(&spec);
+        named["metadata"]["name"] = json!("vllm");
+        named
+    };
+    let plain = named(json!({"ports": [{"port": 80}]}));
+    assert_eq!(ids(std::slice::from_ref(&plain)), ["service-named-vllm"]);
+    assert_eq!(ids(&[fleet(), plain.clone()]), ["service-named-vllm"]);
+    assert_eq!(ids(&[fleet(), named(json!({"clusterIP": "None", "ports": [{"port": 80}]}))]), [""; 0]);
+    let links = |of: &mut Value, links: bool| {
+        for role in ["/spec/template/spec/headGroupSpec", "/spec/template/spec/workerGroupSpecs/0"] {
+            of.pointer_mut(role).unwrap()["template"]["spec"]["enableServiceLinks"] = json!(links);
+        }
+    };
+    let mut without = fleet();
+    links(&mut without, false);
+    assert_eq!(ids(&[without.clone(), plain.clone()]), [""; 0]);
+    let deployment = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "d"},
+                            "spec": {"template": {"spec": {"containers": []}}}});
+    assert_eq!(ids(&[without, deployment, plain]), ["service-named-vllm"], "pods of others get it too");
+    let mut own = with("/metadata/name", json!("vllm"));
+    own["spec"]["model"] = json!({"name": "m", "source": "/m", "parallelism": {"tensor": 1, "pipeline": 2}});
+    own.pointer_mut(&format!("{HEAD}/containers/0")).unwrap()["startupProbe"] = json!(null);
+    own.pointer_mut(&format!("{HEAD}/containers/0")).unwrap()["command"] = json!(null);
+    assert_eq!(ids(&[own.clone()]), ["fleet-named-vllm"]);
+    links(&mut own, true);
+    assert_eq!(ids(&[own]), ["service-named-vllm"]);
+}
+
+#[test]
+fn what_stands_in_several_files_is_held_against_each_other() {
+    let yaml = |object: &Value| object.to_string().into_bytes();
+    let selects = service(&json!({"selector": {"app": "f"}, "ports": [{"port": 80, "targetPort": "http"}]}));
+    let (fleet, selects) = (yaml(&fleet()), yaml(&selects));
+    let found = rayfleet_lint::lint_all(&[&fleet, b"a: [", &selects]);
+    assert_eq!(found[0].as_ref().unwrap().len(), 0);
+    assert!(found[1].is_err());
+    let of_service: Vec<_> = found[2].as_ref().unwrap().iter().map(|it| it.rule.id()).collect();
+    assert_eq!(of_service, ["service-selects-workers"]);
+}
+
+#[test]
+fn files_in_which_nothing_was_looked_at_say_so() {
+    for (text, rules, says) in [
+        ("", vec!["nothing-checked"], "no fleet or LeaderWorkerSet in it"),
+        (
+            "apiVersion: ray.io/v1\nkind: RayCluster\nmetadata: {name: r}\n",
+            vec!["nothing-checked"],
+            "RayCluster is not checked",
+        ),
+        (
+            "kind: Cluster\napiVersion: kind.x-k8s.io/v1alpha4\n",
+            vec!["nothing-checked"],
+            "Cluster is not checked",
+        ),
+        ("replicas: 1\n", vec!["nothing-checked"], "no fleet"),
+        ("apiVersion: v1\nkind: Service\nmetadata: {name: r}\n", vec![], ""),
+        ("apiVersion: v1\nkind: Service\n", vec!["not-an-object"], "metadata.name"),
+        ("apiVersion: v1\nkind: Service\nmetadata: {name: r}\n---\na: 1\n", vec!["not-an-object"; 3], ""),
+    ] {
+        let found = lint(text.as_bytes()).unwrap();
+        assert_eq!(found.iter().map(|it| it.rule.id()).collect::<Vec<_>>(), rules, "{text}");
+        assert!(found.iter().all(|it| it.what.contains(says)), "{found:?}");
+    }
+}
+
+#[test]
+fn a_set_that_restarts_single_pods_is_said_of_any_group() {
+    for (line, rule) in
+        [("vllm serve /m -pp 2", "lws-restarts-one-pod"), ("python x.py", "lws-may-restart-one-pod")]
+    {
+        let mut given = set(&json!({"name": "s"}), &json!({"restartPolicy": "Default"}));
+        given["spec"]["leaderWorkerTemplate"]["leaderTemplate"]["spec"]["containers"][0]["command"][2] =
+            json!(line);
+        assert!(ids(&[given]).contains(&rule), "{line}");
+    }
+    for (name, rules) in [("8b", 1), ("b.llama", 1), ("a-", 1), ("b-8", 0)] {
+        let found = ids(&[set(&json!({"name": name}), &json!({}))]);
+        assert_eq!(found.iter().filter(|id| **id == "invalid-set").count(), rules, "{name}");
+    }
+    let mut blocks = set(&json!({"name": "s"}), &json!({}));
+    blocks["spec"]["leaderWorkerTemplate"]["leaderTemplate"]["spec"]["containers"][0]["command"][2] =
+        json!("ray start --head --block; vllm serve /m -pp 2");
+    assert!(ids(&[blocks]).contains(&"ray-start-blocks"));
+}
+
+#[test]
+fn one_cause_is_said_once_and_nothing_of_what_serves_nobody() {
+    let mut blocked = with("/spec/template/spec/headGroupSpec/rayStartParams", json!({"block": "false"}));
+    assert_eq!(ids(&[blocked.clone()]), ["block-ignored"]);
+    blocked.pointer_mut(&format!("{HEAD}/containers/0")).unwrap()["command"][2] =
+        json!("$KUBERAY_GEN_RAY_START_CMD; vllm serve /m -pp 2");
+    assert_eq!(ids(&[blocked]), ["ray-start-blocks"]);
+    let mut sample = with("/metadata/annotations", json!({"rayfleet.io/engine-port": "none"}));
+    sample["spec"]["strategy"]["rollingUpdate"]["maxUnavailable"] = json!(0);
+    for pod in [HEAD, "/spec/template/spec/workerGroupSpecs/0/template/spec"] {
+        let pod = sample.pointer_mut(pod).unwrap();
+        pod["containers"][0]["resources"] = json!({"limits": {"cpu": 1}});
+        pod["containers"][0]["command"] = json!(["bash", "-c", "sleep 1"]);
+        pod["terminationGracePeriodSeconds"] = json!(null);
+    }
+    assert_eq!(ids(&[sample]), [""; 0]);
+}
+
+#[test]
+fn pods_on_the_nodes_network_find_the_head() {
+    let mut host = with(&format!("{HEAD}/hostNetwork"), json!(true));
+    assert_eq!(ids(&[host.clone()]), ["host-network-dns"]);
+    host.pointer_mut(HEAD).unwrap()["dnsPolicy"] = json!("ClusterFirstWithHostNet");
+    assert_eq!(ids(&[host]), [""; 0]);
+}
+
+#[test]
+fn versions_before_those_that_are_run_against_are_to_be_tried() {
+    for (ray, image, checks) in [
+        ("2.54.0", "r.example.com/vllm:v0.11.0-x", 3),
+        ("2.60.0", "r.example.com/vllm:v0.32.1", 1),
+        ("3.0", "r.example.com/other:0.1.0", 1),
+        ("nightly", "r.example.com/vllm:latest", 1),
+    ] {
+        let mut given = with("/spec/template/spec/rayVersion", json!(ray));
+        given.pointer_mut(&format!("{HEAD}/containers/0")).unwrap()["image"] = json!(image);
+        let (fleet, findings) = migrated(&given);
+        assert!(fleet["spec"]["model"].is_object(), "{findings:?}");
+        let found = findings.iter().filter(|it| it.rule.id() == "check").count();
+        assert_eq!(found, checks, "{ray} {image}: {findings:?}");
+    }
 }

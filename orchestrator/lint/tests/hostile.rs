@@ -29,7 +29,7 @@ fn answers(bytes: &[u8]) {
     assert!(found.len() <= 1_000);
     let shown = text::text("f", &found);
     assert!(shown.lines().count() <= 2 * found.len() + 1, "{shown}");
-    serde_json::to_string(&sarif(&[("f", &found)])).unwrap();
+    serde_json::to_string(&sarif(&[("f", &found)], &[])).unwrap();
     for new in new {
         let new = new.unwrap();
         let yaml = new.yaml().unwrap();

@@ -5,10 +5,10 @@
 
 use rayfleet_lint::sarif::sarif;
 use rayfleet_lint::{Rule, lint};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 fn log(file: &str, manifest: &str) -> Value {
-    serde_json::to_value(sarif(&[(file, &lint(manifest.as_bytes()).unwrap())])).unwrap()
+    serde_json::to_value(sarif(&[(file, &lint(manifest.as_bytes()).unwrap())], &[])).unwrap()
 }
 
 /// Whether an object has no property but these, and the first of them always.
@@ -28,7 +28,7 @@ fn a_log_has_what_the_schema_requires_and_nothing_that_it_forbids() {
     only(&log, &["version", "runs", "$schema"], &[]);
     assert_eq!(log["version"], "2.1.0");
     let run = &log["runs"][0];
-    only(run, &["tool"], &["results", "columnKind"]);
+    only(run, &["tool"], &["results", "columnKind", "invocations"]);
     assert!(["utf16CodeUnits", "unicodeCodePoints"].contains(&run["columnKind"].as_str().unwrap()));
     let driver = &run["tool"]["driver"];
     only(driver, &["name"], &["version", "rules"]);
@@ -66,6 +66,23 @@ fn level(value: &Value) {
 
 #[test]
 fn nothing_found_is_a_log_too() {
-    let log = log("f.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: c}\n");
-    assert_eq!(log["runs"][0]["results"], serde_json::json!([]));
+    let log = log("f.yaml", "apiVersion: v1\nkind: Service\nmetadata: {name: c}\n");
+    assert_eq!(log["runs"][0]["results"], json!([]));
+    assert_eq!(log["runs"][0]["invocations"], json!([{"executionSuccessful": true}]));
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_no_clean_run() {
+    let log = serde_json::to_value(sarif(&[], &["cannot read a".to_owned()])).unwrap();
+    let notification = json!({"level": "error", "message": {"text": "cannot read a"}});
+    let invocation = json!({"executionSuccessful": false, "toolExecutionNotifications": [notification]});
+    assert_eq!(log["runs"][0]["invocations"], json!([invocation]));
+}
+
+#[test]
+fn files_have_the_addresses_by_which_code_hosts_find_them() {
+    for (file, uri) in [("-", "stdin"), ("/a b/c.yaml", "file:///a%20b/c.yaml"), ("a/b.yaml", "a/b.yaml")] {
+        let location = &log(file, "kind: A\n")["runs"][0]["results"][0]["locations"][0];
+        assert_eq!(location["physicalLocation"]["artifactLocation"]["uri"], uri, "{file}");
+    }
 }

@@ -17,6 +17,8 @@ pub(crate) use self::args::{LintArgs, MigrateArgs};
 
 const FILE: &str = "give the file of a manifest, YAML or JSON; - is standard input";
 
+const HELM: &str = "if it is a template of Helm: helm template . | kubectl rayfleet lint -";
+
 /// The findings of one file.
 #[derive(Serialize)]
 struct Linted {
@@ -27,20 +29,29 @@ struct Linted {
 /// Lints files. Those that can be read are linted, whatever the others are; the exit code is the worst of all.
 pub(crate) fn lint(args: &LintArgs, terminal: &Terminal) -> Result<(), CliError> {
     let (mut linted, mut unread) = (Vec::new(), Vec::new());
-    for file in &args.files {
-        match read(file)
-            .and_then(|bytes| rayfleet_lint::lint(&bytes).map_err(|error| unreadable(file, &error)))
-        {
-            Ok(findings) => linted.push(Linted { file: shown(file), findings }),
-            Err(error) => unread.push(error),
+    let contents: Vec<_> = args.files.iter().map(|file| read(file)).collect();
+    let bytes: Vec<&[u8]> = contents.iter().flatten().map(Vec::as_slice).collect();
+    let mut found = rayfleet_lint::lint_all(&bytes).into_iter();
+    for (file, content) in args.files.iter().zip(contents) {
+        let found = match content {
+            Ok(bytes) => found.next().map(|found| found.map_err(|error| unreadable(file, &bytes, &error))),
+            Err(error) => Some(Err(error)),
+        };
+        match found {
+            Some(Ok(findings)) => linted.push((file, Linted { file: shown(file), findings })),
+            Some(Err(error)) => unread.push(error),
+            None => {}
         }
     }
     if args.output == LintOutput::Sarif {
-        let files: Vec<_> = linted.iter().map(|one| (one.file.as_str(), one.findings.as_slice())).collect();
-        terminal.result(&sarif(&files), "")?;
+        let paths: Vec<String> = linted.iter().map(|(file, _)| file.display().to_string()).collect();
+        let files =
+            paths.iter().zip(&linted).map(|(path, (_, one))| (path.as_str(), one.findings.as_slice()));
+        let unread: Vec<String> = unread.iter().map(|error| error.message.clone()).collect();
+        terminal.result(&sarif(&files.collect::<Vec<_>>(), &unread), "")?;
     } else {
-        let words: String = linted.iter().map(|one| text(&one.file, &one.findings)).collect();
-        terminal.result(&linted, &words)?;
+        let words: String = linted.iter().map(|(_, one)| text(&one.file, &one.findings)).collect();
+        terminal.result(&linted.iter().map(|(_, one)| one).collect::<Vec<_>>(), &words)?;
     }
     let last = unread.pop();
     for error in unread {
@@ -49,17 +60,17 @@ pub(crate) fn lint(args: &LintArgs, terminal: &Terminal) -> Result<(), CliError>
     if let Some(error) = last {
         return Err(error);
     }
-    let fails =
-        |one: &&Linted| args.fail_on.severity().is_some_and(|from| exit_code(&one.findings, from) > 0);
+    let fails = |one: &Linted| args.fail_on.severity().is_some_and(|from| exit_code(&one.findings, from) > 0);
     // They are said above.
-    if linted.iter().any(|one| fails(&one)) { Err(CliError::said()) } else { Ok(()) }
+    if linted.iter().any(|(_, one)| fails(one)) { Err(CliError::said()) } else { Ok(()) }
 }
 
 /// Writes what a manifest becomes to standard output, and what was done to standard error.
 pub(crate) fn migrate(args: &MigrateArgs, terminal: &Terminal) -> Result<(), CliError> {
     let options = Options { split_tensor: args.split_tensor };
-    let migrated = rayfleet_lint::migrate(&read(&args.file)?, options)
-        .map_err(|error| unreadable(&args.file, &error))?;
+    let bytes = read(&args.file)?;
+    let migrated =
+        rayfleet_lint::migrate(&bytes, options).map_err(|error| unreadable(&args.file, &bytes, &error))?;
     let yaml =
         migrated.yaml().map_err(|error| CliError::plain(format!("cannot write the result: {error}")))?;
     terminal.print(&yaml)?;
@@ -72,14 +83,20 @@ pub(crate) fn migrate(args: &MigrateArgs, terminal: &Terminal) -> Result<(), Cli
 }
 
 fn read(file: &Path) -> Result<Vec<u8>, CliError> {
+    if file.is_dir() {
+        let what = format!("cannot read {}: it is a directory", shown(file));
+        return Err(CliError::usage(what, format!("name its files: {}/*.yaml", shown(file))));
+    }
     let most = u64::try_from(LARGEST).unwrap_or(u64::MAX);
     input::bytes(file, most)
         .map_err(|error| CliError::usage(format!("cannot read {}: {error}", shown(file)), FILE))
 }
 
-fn unreadable(file: &Path, error: &Unreadable) -> CliError {
+fn unreadable(file: &Path, bytes: &[u8], error: &Unreadable) -> CliError {
     let at = error.at.map(|at| format!(":{at}")).unwrap_or_default();
-    CliError::usage(format!("{}{at}: {}", shown(file), error.problem), FILE)
+    // A template of a chart is YAML only once Helm has filled it in.
+    let cure = if bytes.windows(2).any(|pair| pair == b"{{") { HELM } else { FILE };
+    CliError::usage(format!("{}{at}: {}", shown(file), error.problem), cure)
 }
 
 /// A file as messages name it.
@@ -155,6 +172,37 @@ mod tests {
             document[0]["file"].as_str().unwrap().ends_with("two.yaml") && finding["rule"].is_string(),
             "{document}"
         );
+    }
+
+    #[test]
+    fn a_service_of_one_file_is_held_against_the_fleet_of_another() {
+        let service = "apiVersion: v1\nkind: Service\nmetadata: {name: s}\nspec: {selector: {model.aibrix.ai/name: coder}, ports: [{port: 80}]}\n";
+        let files = vec![file("fleet.yaml", TWO_NODES), file("service.yaml", service)];
+        let (code, out, _) = linted(files, FailOn::Error, LintOutput::Text);
+        assert!(code == 1 && out.contains("service.yaml:4:8: error[service-selects-workers]"), "{out}");
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_used_says_what_to_give_instead() {
+        let said = |files: Vec<PathBuf>| {
+            let kept = Kept::default();
+            let args = LintArgs { files, fail_on: FailOn::Never, output: LintOutput::Sarif };
+            let error = lint(&args, &kept.terminal(Format::Json)).unwrap_err();
+            let log: Value = serde_json::from_str(&kept.out()).unwrap();
+            let invocation = &log["runs"][0]["invocations"][0];
+            assert_eq!(invocation["executionSuccessful"], false);
+            let notification = &invocation["toolExecutionNotifications"][0]["message"]["text"];
+            assert_eq!(notification, &Value::from(error.message.clone()));
+            error
+        };
+        let chart = said(vec![file("chart.yaml", "a: {{ .Values.a }}\n")]);
+        assert!(chart.cure.unwrap().contains("helm template"));
+        let directory = said(vec![std::env::temp_dir()]);
+        assert!(
+            directory.message.ends_with("it is a directory") && directory.cure.unwrap().ends_with("/*.yaml")
+        );
+        let large = said(vec![file("large.yaml", &" ".repeat(LARGEST + 1))]);
+        assert!(large.message.contains("4194304 bytes"), "{large}");
     }
 
     #[test]

@@ -32,6 +32,9 @@ const PARAMETERS: [&str; 12] = [
 ];
 /// Arguments of `ray start` that KubeRay gives by itself.
 const KUBERAYS: [&str; 5] = ["head", "block", "address", "port", "node-ip-address"];
+/// Versions against which Rayfleet is run (README.md).
+const RAY: (u32, u32) = (2, 60);
+const VLLM: (u32, u32) = (0, 32);
 const OVERWRITE: &str = "ray.io/overwrite-container-cmd";
 const CLUSTER: &str = "/spec/template/spec";
 
@@ -86,12 +89,34 @@ pub(super) fn bridged(
         );
     }
     let head = workload.head().map(Role::container_field).unwrap_or_default();
+    if let Some(ray) = spec["template"]["spec"]["rayVersion"].as_str().filter(|text| is_before(text, RAY)) {
+        let what = format!("rayVersion {ray} is older than 2.60, against which Rayfleet is run");
+        let cure = "try it beside what serves, or take an image with a newer Ray and write its version";
+        log.check("spec.template.spec.rayVersion", &what, cure);
+    }
+    let image = workload.head().and_then(|head| head.container()["image"].as_str()).unwrap_or_default();
+    let tag = image
+        .rsplit('/')
+        .next()
+        .and_then(|last| last.split_once(':'))
+        .filter(|(name, _)| name.contains("vllm"));
+    if let Some((_, tag)) = tag.filter(|(_, tag)| is_before(tag, VLLM)) {
+        let what =
+            format!("by its tag {tag} the image has an older vLLM than 0.32, against which Rayfleet is run");
+        log.check(&format!("{head}.image"), &what, "try it beside what serves, or take a newer image");
+    }
     log.check(
         &format!("{head}.image"),
         "the image needs Ray with its dashboard (ray[default]), of the version of rayVersion",
         "ask it: python -c 'import ray, aiohttp; print(ray.__version__)'",
     );
     Ok(fleet)
+}
+
+/// Whether a version such as `2.54.0` or `v0.11.0-x` is known and before another.
+fn is_before(text: &str, other: (u32, u32)) -> bool {
+    let mut numbers = text.strip_prefix('v').unwrap_or(text).split('.').map(str::parse);
+    matches!((numbers.next(), numbers.next()), (Some(Ok(major)), Some(Ok(minor))) if (major, minor) < other)
 }
 
 /// Variables that the script exports, for the engine's environment.

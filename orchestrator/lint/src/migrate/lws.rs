@@ -3,12 +3,14 @@
 
 use serde_json::{Map, Value, json};
 
-use super::Log;
+use super::{Log, put};
 use crate::workload::Workload;
 
 /// Prefix of the labels and annotations by which LWS's controller finds and steers pods.
 const LWS: &str = "leaderworkerset.sigs.k8s.io/";
 const TEMPLATE: &str = "spec.leaderWorkerTemplate";
+/// Labels by which Kueue admits what has them: of a set the set, of a fleet its RayClusters.
+const KUEUE: [&str; 2] = ["kueue.x-k8s.io/queue-name", "kueue.x-k8s.io/priority-class"];
 
 /// The label of a fleet that came from a set, by which it selects its groups and Services its heads.
 pub(super) fn label(name: &str) -> (&'static str, &str) {
@@ -36,12 +38,22 @@ pub(super) fn fleet(workload: &Workload<'_>, log: &mut Log<'_>) -> Value {
     ] {
         super::take_out(&mut metadata, &[field]);
     }
+    let mut labels = json!({key: value});
+    for label in KUEUE {
+        if let Some(queue) = super::take_out(&mut metadata, &["labels", label]) {
+            labels[label] = queue;
+            let what =
+                format!("{label} is a label of the template: Kueue admits the RayCluster of each group");
+            log.changed(&format!("metadata.labels[{label}]"), &what, "see that the queue takes RayClusters");
+        }
+    }
     prune(&mut metadata);
-    let groups: Vec<Value> = workload
+    let mut groups: Vec<Value> = workload
         .roles
         .iter()
         .map(|role| pod_template(role.template, &role.field, (key, value), log))
         .collect();
+    claims(&set["spec"]["leaderWorkerTemplate"]["volumeClaimTemplates"], &mut groups, log);
     let mut cluster = json!({"headGroupSpec": {"rayStartParams": {}, "template": groups.first()}});
     if let (Some(template), Some(role)) = (groups.get(1), workload.roles.get(1)) {
         let pods = role.pods;
@@ -77,7 +89,7 @@ pub(super) fn fleet(workload: &Workload<'_>, log: &mut Log<'_>) -> Value {
             "replicas": if set["spec"]["replicas"].is_null() { json!(1) } else { set["spec"]["replicas"].clone() },
             "selector": {"matchLabels": {key: value}},
             "strategy": {"type": "RollingUpdate", "rollingUpdate": bounds},
-            "template": {"metadata": {"labels": {key: value}}, "spec": cluster},
+            "template": {"metadata": {"labels": labels}, "spec": cluster},
         }
     })
 }
@@ -99,18 +111,35 @@ fn pod_template(template: &Value, field: &str, (key, value): (&str, &str), log: 
     template
 }
 
+/// A set's claims as ephemeral volumes: LWS gives both to every pod, and a claim counts before a volume of its name.
+fn claims(claims: &Value, groups: &mut [Value], log: &mut Log<'_>) {
+    let field = format!("{TEMPLATE}.volumeClaimTemplates");
+    for (index, claim) in claims.as_array().into_iter().flatten().enumerate() {
+        let Some(name) = claim["metadata"]["name"].as_str().filter(|name| !name.is_empty()) else { continue };
+        let mut template = json!({"spec": claim["spec"]});
+        for kept in ["labels", "annotations"] {
+            if claim["metadata"][kept].is_object() {
+                put(&mut template, &["metadata", kept], claim["metadata"][kept].clone());
+            }
+        }
+        let volume = json!({"name": name, "ephemeral": {"volumeClaimTemplate": template}});
+        for group in groups.iter_mut().filter(|group| group["spec"].is_object()) {
+            let volumes = group["spec"]["volumes"].as_array().cloned().unwrap_or_default();
+            let others = volumes.into_iter().filter(|other| other["name"] != name);
+            group["spec"]["volumes"] = others.chain([volume.clone()]).collect();
+        }
+        log.changed(
+            &format!("{field}[{index}]"),
+            &format!("the claim {name} became an ephemeral volume of each pod, which ends with its pod"),
+            "use one claim with ReadOnlyMany for weights that every pod reads",
+        );
+    }
+}
+
 /// What a fleet has no words for.
 fn left_out(set: &Value, log: &mut Log<'_>) {
     let template = &set["spec"]["leaderWorkerTemplate"];
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    if !template["volumeClaimTemplates"].as_array().is_none_or(Vec::is_empty) {
-        let field = format!("{TEMPLATE}.volumeClaimTemplates");
-        log.dropped(
-            &field,
-            "volumeClaimTemplates are gone",
-            "use one claim with ReadOnlyMany for the weights, or ephemeral volumes",
-        );
-    }
     if template["subGroupPolicy"].is_object() {
         log.dropped(
             &format!("{TEMPLATE}.subGroupPolicy"),

@@ -13,7 +13,8 @@ use serde_json::Value;
 use crate::finding::{Finding, Findings};
 use crate::read::{Object, Unreadable, read};
 use crate::rule::Rule;
-use crate::workload::{Workload, valid};
+use crate::rules::containers;
+use crate::workload::{Role, Workload, valid};
 
 /// How much a migration may change.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -115,6 +116,12 @@ fn workload_to_fleet(workload: &Workload<'_>, options: Options, log: &mut Log<'_
         );
         return given.clone();
     }
+    if workload.lws && workload.roles.iter().any(asks_for_tpus) {
+        let what = "LWS gives pods that ask for google.com/tpu TPU_WORKER_ID, TPU_WORKER_HOSTNAMES and TPU_NAME; \
+                    neither Rayfleet nor KubeRay does";
+        log.add(Rule::NotMigrated, "spec.leaderWorkerTemplate", what, "keep the LeaderWorkerSet");
+        return given.clone();
+    }
     let on_ray = workload.launch.as_ref().is_some_and(|launch| launch.ray_start().is_some());
     if workload.lws && !on_ray && workload.pods() > 1 {
         let what = "the engine runs without Ray, and groups of a fleet are Ray clusters";
@@ -123,7 +130,14 @@ fn workload_to_fleet(workload: &Workload<'_>, options: Options, log: &mut Log<'_
     }
     let fleet = if workload.lws { lws::fleet(workload, log) } else { given.clone() };
     let fleet = match typed(workload, &fleet, options, log) {
-        Ok(bridged) => bridged,
+        Ok(bridged) => {
+            if workload.lws {
+                let what = "LWS's headless Service has the name that Rayfleet gives its own";
+                let cure = "delete the set before the fleet is to serve by its Service, or give the fleet another name: until then it says ServiceExists";
+                log.check("metadata.name", what, cure);
+            }
+            bridged
+        }
         Err(problems) => {
             let cure = "change the command and migrate again, or write spec.model by hand";
             for problem in problems {
@@ -137,6 +151,14 @@ fn workload_to_fleet(workload: &Workload<'_>, options: Options, log: &mut Log<'_
         log.check("spec.leaderWorkerTemplate", what, "take them out: Ray's nodes find each other by KubeRay");
     }
     fleet
+}
+
+/// Whether a container of a pod asks for TPUs, so that LWS adds variables to it (LWS 0.10, pkg/utils/accelerators/tpu.go).
+fn asks_for_tpus(role: &Role<'_>) -> bool {
+    let asks = |container: &Value| {
+        ["limits", "requests"].iter().any(|kind| !container["resources"][kind]["google.com/tpu"].is_null())
+    };
+    containers(role).any(|(_, container)| asks(container))
 }
 
 /// The fleet with a model block, as long as that brings no problem which the fleet did not have.

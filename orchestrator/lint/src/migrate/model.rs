@@ -90,7 +90,7 @@ fn sizes(
     }
     problems.push(format!(
         "tensor {tensor} is more than the {each} GPUs of a pod, and a stage never leaves its pod without placement.tensorDomain: \
-         let the migration split it into {other}, or name the fabric's label by hand"
+         --split-tensor has the migration split it into {other}; or name the fabric's label by hand"
     ));
     (tensor, pipeline)
 }

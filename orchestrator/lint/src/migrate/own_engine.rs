@@ -34,6 +34,14 @@ pub(super) fn repaired(workload: &Workload<'_>, mut fleet: Value, log: &mut Log<
                 "Ray is started as KubeRay needs it, and the engine as the container's process",
                 "read the command",
             );
+            let waits = |word: &shell::Word| word.text.starts_with("--ray_cluster_size");
+            if role.head && launch.commands.iter().flat_map(|command| &command.words).any(waits) {
+                log.dropped(
+                    &field,
+                    "the head no longer waits for its workers, as --ray_cluster_size had it wait",
+                    "let the command wait until Ray has all nodes, where the engine does not wait by itself",
+                );
+            }
             if role.head {
                 take_out(group, &["rayStartParams", "block"]);
                 if group["rayStartParams"].is_null() {

@@ -3,12 +3,12 @@
 use rayfleet_api::names;
 use serde_json::Value;
 
-use super::fleet::{says_port, taken_by_ray};
+use super::fleet::taken_by_ray;
 use crate::finding::Findings;
-use crate::launch::START;
+use crate::launch::{self, START};
 use crate::probe::{PROBES, asks};
 use crate::rule::Rule;
-use crate::shell;
+use crate::shell::{self, Command};
 use crate::vllm::{Engine, Vllm};
 use crate::workload::{Role, Workload};
 
@@ -33,7 +33,10 @@ pub(super) fn check(workload: &Workload<'_>, findings: &mut Findings) {
         }
     }
     sidecars(workload, head, findings);
-    let Some((number, engine)) = &workload.engine else { return };
+    let Some((number, engine)) = &workload.engine else {
+        no_engine(workload, head, findings);
+        return;
+    };
     // With a model block the engine of a command would be a second one; the block is what counts.
     if workload.bridged {
         return;
@@ -42,10 +45,29 @@ pub(super) fn check(workload: &Workload<'_>, findings: &mut Findings) {
     probe(workload, head, findings);
     if let Engine::Vllm(vllm) = engine {
         gpus(workload, vllm, findings);
-        port(workload, head, vllm, findings);
+        port(workload, vllm, findings);
         if let Some(source) = &vllm.source {
             cache(workload, head, (source, &workload.launch_field()), findings);
         }
+    }
+}
+
+/// A head whose command is known and starts nothing that could answer where Rayfleet asks.
+fn no_engine(workload: &Workload<'_>, head: &Role<'_>, findings: &mut Findings) {
+    let asked = workload.asked_port().filter(|_| !workload.bridged);
+    let (Some(port), Some(launch)) = (asked, &workload.launch) else { return };
+    let idle = |command: &Command| {
+        let first = command.words.first().map(|word| word.text.as_str()).unwrap_or_default();
+        first == "sleep" || first == "tail" || launch::starts_ray(command)
+    };
+    let alone = list(&head.template["spec"]["containers"]).nth(1).is_none();
+    if alone && launch.commands.last().is_some_and(idle) {
+        let what = format!("nothing is started that could answer on port {port}, for which the gate waits");
+        let cure = format!(
+            "annotate the fleet {}: \"none\" if its pods have no server, or start one",
+            names::ANNOTATION_ENGINE_PORT
+        );
+        findings.push(Rule::NoEngine, (workload.object, &workload.launch_field()), what, cure);
     }
 }
 
@@ -53,11 +75,19 @@ pub(super) fn check(workload: &Workload<'_>, findings: &mut Findings) {
 fn order(workload: &Workload<'_>, head: &Role<'_>, number: usize, findings: &mut Findings) {
     let (object, field) = (workload.object, workload.launch_field());
     let Some(launch) = &workload.launch else { return };
-    let start = launch.commands.iter().take(number).position(|command| command.names(START));
-    if start.is_some_and(|start| !shell::in_background(&launch.commands, start)) && !workload.lws {
-        let what =
-            format!("the engine is never started: ${START} does not end, as KubeRay starts Ray with --block");
-        let cure = format!("start Ray in the background: eval \"${START}\" & exec vllm serve ...");
+    let stays = |command: &Command| (!workload.lws && command.names(START)) || launch::blocks(command);
+    let start = launch.commands.iter().take(number).position(stays);
+    if let Some(start) = start.filter(|start| !shell::in_background(&launch.commands, *start)) {
+        let raw = launch.commands.get(start).is_some_and(launch::blocks);
+        let (what, cure) = if raw {
+            let what = "the engine is never started: ray start with --block does not end".to_owned();
+            (what, "take --block out, or start Ray in the background with & before the engine".to_owned())
+        } else {
+            let what = format!(
+                "the engine is never started: ${START} does not end, as KubeRay starts Ray with --block"
+            );
+            (what, format!("start Ray in the background: eval \"${START}\" & exec vllm serve ..."))
+        };
         findings.push(Rule::RayStartBlocks, (object, &field), what, cure);
     }
     let template = &object.value["spec"]["template"]["metadata"]["annotations"][OVERWRITE];
@@ -140,7 +170,7 @@ fn gpus(workload: &Workload<'_>, vllm: &Vllm, findings: &mut Findings) {
     }
 }
 
-fn port(workload: &Workload<'_>, head: &Role<'_>, vllm: &Vllm, findings: &mut Findings) {
+fn port(workload: &Workload<'_>, vllm: &Vllm, findings: &mut Findings) {
     if workload.lws {
         return;
     }
@@ -158,10 +188,6 @@ fn port(workload: &Workload<'_>, head: &Role<'_>, vllm: &Vllm, findings: &mut Fi
             "label the head's pods and the template {label}: \"{listens}\", or start the engine with --port {asked}"
         );
         findings.push(Rule::PortDiffers, (object, &workload.launch_field()), what, cure);
-    } else if !says_port(&object.value) {
-        let what = format!("the head's pods have no label {label}: the engine is asked on port {PORT}");
-        let cure = format!("label them {label}: \"{listens}\"");
-        findings.push(Rule::NoPortLabel, (object, &format!("{}.metadata.labels", head.field)), what, cure);
     }
 }
 

@@ -1,6 +1,6 @@
 //! What Rayfleet refuses, does not read, or takes another way than AIBrix.
 
-use rayfleet_api::{kuberay, names};
+use rayfleet_api::kuberay;
 use serde_json::Value;
 
 use crate::finding::Findings;
@@ -38,8 +38,15 @@ pub(super) fn check(workload: &Workload<'_>, findings: &mut Findings) {
         findings.push(Rule::RollbackAnnotation, (object, &field), format!("{ROLLBACK} does nothing"), cure);
     }
     strategy(workload, findings);
-    // With a command that never comes to the engine another rule says it.
-    let head = &spec["template"]["spec"]["headGroupSpec"];
+}
+
+/// With a command that never comes to the engine another rule has said it.
+pub(super) fn block(workload: &Workload<'_>, findings: &mut Findings) {
+    let object = workload.object;
+    if workload.lws || findings.has(object, Rule::RayStartBlocks) {
+        return;
+    }
+    let head = &object.value["spec"]["template"]["spec"]["headGroupSpec"];
     if head["rayStartParams"]["block"]
         .as_str()
         .is_some_and(|block| block.trim_matches(['\'', '"']) == "false")
@@ -79,14 +86,4 @@ fn strategy(workload: &Workload<'_>, findings: &mut Findings) {
 /// Who of Ray listens on a port of a fleet's head.
 pub(crate) fn taken_by_ray(value: &Value, port: u16) -> Option<String> {
     kuberay::taken(&value["spec"]["template"]["spec"]["headGroupSpec"], port)
-}
-
-/// Whether a fleet says where its engine answers, with the label or the annotation, at its head, template or fleet.
-pub(super) fn says_port(value: &Value) -> bool {
-    let template = &value["spec"]["template"];
-    let places = [&template["spec"]["headGroupSpec"]["template"], template, value];
-    let annotated = |of: &&Value| of["metadata"]["annotations"][names::ANNOTATION_ENGINE_PORT].is_string();
-    // A label of the fleet alone is seen by Rayfleet, but not by AIBrix's gateway.
-    let labelled = &places[0]["metadata"]["labels"][names::LABEL_MODEL_PORT];
-    !labelled.is_null() || places.iter().any(annotated)
 }

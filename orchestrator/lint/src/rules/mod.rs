@@ -4,6 +4,7 @@
 mod engine;
 mod fields;
 mod fleet;
+mod links;
 mod pods;
 mod rollout;
 mod services;
@@ -14,6 +15,7 @@ use crate::finding::Findings;
 use crate::read::Manifest;
 use crate::workload::Workload;
 pub(crate) use fleet::taken_by_ray;
+pub(crate) use pods::containers;
 pub(crate) use services::selects;
 
 /// Everything that the rules find in a manifest.
@@ -21,15 +23,18 @@ pub(crate) fn check(manifest: &Manifest) -> Findings {
     let mut findings = Findings::default();
     let workloads: Vec<Workload<'_>> = manifest.objects.iter().filter_map(Workload::of).collect();
     for object in &manifest.objects {
-        shape::check(object, &mut findings);
+        shape::check(object, manifest, &mut findings);
         fields::check(object, &mut findings);
     }
     for workload in &workloads {
         fleet::check(workload, &mut findings);
         engine::check(workload, &mut findings);
+        fleet::block(workload, &mut findings);
         pods::check(workload, &mut findings);
         rollout::check(workload, &mut findings);
     }
     services::check(manifest, &workloads, &mut findings);
+    links::check(manifest, &workloads, &mut findings);
+    shape::looked_at(manifest, &mut findings);
     findings
 }

@@ -30,12 +30,14 @@ pub(super) fn check(workload: &Workload<'_>, findings: &mut Findings) {
             image(workload, &field, container, findings);
             variables(workload, &field, container, findings);
             installs(workload, &field, container, findings);
+            mounts(workload, role, (&field, container), findings);
         }
         shared_memory(workload, role, findings);
+        host_network(workload, role, findings);
     }
     let Some(head) = workload.head() else { return };
     let grace = &head.template["spec"]["terminationGracePeriodSeconds"];
-    if !workload.lws && grace.is_null() && head.template["spec"].is_object() {
+    if !workload.lws && workload.serves() && grace.is_null() && head.template["spec"].is_object() {
         let what = "an eviction or the end of its machine gives requests 30 seconds: there is no terminationGracePeriodSeconds";
         let cure = "write the longest time that a request may take, and a preStop hook that keeps the containers for it";
         findings.push(Rule::NoGracePeriod, (workload.object, &format!("{}.spec", head.field)), what, cure);
@@ -43,7 +45,7 @@ pub(super) fn check(workload: &Workload<'_>, findings: &mut Findings) {
 }
 
 /// All containers with their fields.
-pub(super) fn containers<'r>(role: &'r Role<'_>) -> impl Iterator<Item = (String, &'r Value)> {
+pub(crate) fn containers<'r>(role: &'r Role<'_>) -> impl Iterator<Item = (String, &'r Value)> {
     ["initContainers", "containers"].into_iter().flat_map(move |kind| {
         let list = role.template["spec"][kind].as_array().into_iter().flatten().enumerate();
         list.map(move |(index, container)| (format!("{}.spec.{kind}[{index}]", role.field), container))
@@ -67,7 +69,9 @@ fn image(workload: &Workload<'_>, field: &str, container: &Value, findings: &mut
         return;
     };
     let last = image.rsplit('/').next().unwrap_or_default();
-    if last.split_once(':').is_none_or(|(_, tag)| tag == "latest") {
+    // A name has no capital letters: those stand for what a tool puts in.
+    let named = !last.split(':').next().unwrap_or_default().contains(|c: char| c.is_ascii_uppercase());
+    if named && last.split_once(':').is_none_or(|(_, tag)| tag == "latest") {
         let what = format!("image `{image}` is another one tomorrow");
         let field = format!("{field}.image");
         findings.push(Rule::FloatingImage, (workload.object, &field), what, "name a version, or a digest");
@@ -80,17 +84,26 @@ fn variables(workload: &Workload<'_>, field: &str, container: &Value, findings: 
         let Some(value) = variable["value"].as_str().filter(|value| !value.is_empty()) else { continue };
         let field = format!("{field}.env[{index}].value");
         let upper = name.to_ascii_uppercase();
+        // With such a name too, the file is a template of another tool.
+        if has_shell_variable(value) && name.contains('$') {
+            continue;
+        }
         if has_shell_variable(value) {
             let what = format!("{name} is the text `{value}` unless the file goes through envsubst");
             let cure =
                 "write $(NAME) for another variable of the container, or valueFrom.secretKeyRef for a secret";
             findings.push(Rule::ShellVariableInEnv, (workload.object, &field), what, cure);
-        } else if SECRETS.iter().any(|end| upper.ends_with(end)) && !value.contains("$(") {
+        } else if SECRETS.iter().any(|end| upper.ends_with(end)) && !is_placeholder(value) {
             let what = format!("{name} is written in clear");
             let cure = "put it into a Secret and write valueFrom.secretKeyRef";
             findings.push(Rule::SecretInClear, (workload.object, &field), what, cure);
         }
     }
+}
+
+/// What is not the secret itself: `$(NAME)`, and `<your-token>` for a person to fill in.
+fn is_placeholder(value: &str) -> bool {
+    value.contains("$(") || (value.starts_with('<') && value.ends_with('>'))
 }
 
 /// `$NAME` or `${NAME}`, but no `$(NAME)` and no `$$`.
@@ -117,6 +130,47 @@ fn installs(workload: &Workload<'_>, field: &str, container: &Value, findings: &
         let cure = "build an image that has the packages";
         let field = format!("{field}.{}", launch.field);
         findings.push(Rule::InstallsAtStart, (workload.object, &field), what, cure);
+    }
+}
+
+/// Pods on the node's network ask the node's DNS, unless they say otherwise.
+fn host_network(workload: &Workload<'_>, role: &Role<'_>, findings: &mut Findings) {
+    let pod = &role.template["spec"];
+    let policy = pod["dnsPolicy"].as_str().unwrap_or("ClusterFirst");
+    if pod["hostNetwork"] == true && policy == "ClusterFirst" {
+        let what = "a pod with hostNetwork and no dnsPolicy does not resolve the names of Services, as that of the head";
+        let field = format!("{}.spec.hostNetwork", role.field);
+        let cure = "write dnsPolicy: ClusterFirstWithHostNet beside it";
+        findings.push(Rule::HostNetworkDns, (workload.object, &field), what, cure);
+    }
+}
+
+/// Volumes that KubeRay adds by itself.
+const OF_KUBERAY: [&str; 2] = ["shared-mem", "ray-logs"];
+
+/// What a container mounts, and its pod does not have.
+fn mounts(
+    workload: &Workload<'_>,
+    role: &Role<'_>,
+    (field, container): (&str, &Value),
+    findings: &mut Findings,
+) {
+    let list = |value: &'_ Value| value.as_array().cloned().unwrap_or_default();
+    let claims = &workload.object.value["spec"]["leaderWorkerTemplate"]["volumeClaimTemplates"];
+    let claims: Vec<Value> = if workload.lws { list(claims) } else { Vec::new() };
+    let volumes = list(&role.template["spec"]["volumes"]);
+    for (index, mount) in list(&container["volumeMounts"]).iter().enumerate() {
+        let Some(name) = mount["name"].as_str() else { continue };
+        let there = volumes.iter().any(|volume| volume["name"] == name)
+            || claims.iter().any(|claim| claim["metadata"]["name"] == name)
+            || (!workload.lws && OF_KUBERAY.contains(&name));
+        if !there {
+            let what = format!("mounts the volume {name}, which its pod does not have");
+            let field = format!("{field}.volumeMounts[{index}].name");
+            let cure =
+                format!("write the volume {name} into {}.spec.volumes, or take the mount out", role.field);
+            findings.push(Rule::MountWithoutVolume, (workload.object, &field), what, cure);
+        }
     }
 }
 

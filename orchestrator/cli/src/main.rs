@@ -1,10 +1,11 @@
-//! `kubectl rayfleet`: status, plans and rollouts of `RayClusterFleets`.
+//! `kubectl rayfleet`: status, diagnosis, plans and rollouts of `RayClusterFleets`.
 //!
 //! `args` defines the command line, `connect` and `fleets` call the API server, `view` parses its replies and
-//! `render` turns them into text; `status`, `plan` and `rollout` are the commands.
+//! `render` turns them into text; `status`, `diagnose`, `plan` and `rollout` are the commands.
 
 mod args;
 mod connect;
+mod diagnose;
 mod error;
 mod fleets;
 mod follow;
@@ -33,7 +34,7 @@ async fn main() -> ExitCode {
     // Only this program could have installed a provider other than ring.
     let _ = rustls::crypto::ring::default_provider().install_default();
     match run(&cli).await {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(fault) => {
             // As kubectl does it, for people in every format.
             Terminal::find(Format::Text).fault(&fault);
@@ -42,11 +43,15 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn run(cli: &Cli) -> Result<(), CliError> {
+async fn run(cli: &Cli) -> Result<ExitCode, CliError> {
     let fleets = connect::connect(&cli.global).await?;
-    match &cli.command {
+    let done = match &cli.command {
+        Command::Diagnose(args) => {
+            return diagnose::run(args, &fleets, &Terminal::find(args.output)).await;
+        }
         Command::Status(args) => status::run(args, &fleets, &Terminal::find(args.format())).await,
         Command::Plan(args) => plan::run(args, &fleets, &Terminal::find(args.output)).await,
         Command::Rollout(command) => rollout::run(command, &fleets, &Terminal::find(Format::Text)).await,
-    }
+    };
+    done.map(|()| ExitCode::SUCCESS)
 }

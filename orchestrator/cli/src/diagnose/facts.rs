@@ -127,6 +127,26 @@ pub(super) struct Cluster {
 #[serde(rename_all = "camelCase", default)]
 pub(super) struct ClusterSpec {
     pub(super) managed_by: Option<String>,
+    head_group_spec: Option<IgnoredAny>,
+    worker_group_specs: Option<Vec<WorkerGroup>>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct WorkerGroup {
+    replicas: Option<u32>,
+    num_of_hosts: Option<u32>,
+    suspend: Option<bool>,
+}
+
+impl ClusterSpec {
+    /// Pods that KubeRay is to make of it now, the head included; `None` if that cannot be read.
+    pub(super) fn pods(&self) -> Option<u32> {
+        self.head_group_spec?;
+        let groups = self.worker_group_specs.iter().flatten().filter(|it| it.suspend != Some(true));
+        let hosts = |it: &WorkerGroup| it.replicas.unwrap_or(0).checked_mul(it.num_of_hosts.unwrap_or(1));
+        groups.map(hosts).try_fold(1_u32, |sum, pods| sum.checked_add(pods?))
+    }
 }
 
 /// What KubeRay says of a RayCluster.

@@ -89,7 +89,10 @@ impl Reader<'_> {
             let request = request.map_err(Error::HttpError)?;
             self.fleets.client.send(request).await
         };
-        let answer = self.within(call).await?;
+        let answer = match self.within(call).await {
+            Err(NoAnswer::Missing | NoAnswer::Forbidden { .. }) => return Ok(None),
+            answer => answer?,
+        };
         let date = answer.headers().get(DATE).and_then(|date| date.to_str().ok());
         let date = date.and_then(|date| jiff::fmt::rfc2822::parse(date).ok());
         Ok(date.map(|date| date.timestamp()))

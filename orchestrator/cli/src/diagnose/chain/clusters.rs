@@ -111,7 +111,7 @@ fn ignored(group: &Group<'_>, cluster: &Cluster) -> Option<Trouble> {
         && old(created)
         && group.case.of.pods.is_ok()
         && !group.pods.iter().any(|pod| pod.metadata.deletion_timestamp.is_some())
-        && group.live().all(|pod| super::pod_problem::is_true(pod, "ContainersReady"));
+        && cluster.spec.pods().and_then(|pods| usize::try_from(pods).ok()) > Some(group.live().count());
     if !unread && !missing {
         return None;
     }
@@ -119,7 +119,8 @@ fn ignored(group: &Group<'_>, cluster: &Cluster) -> Option<Trouble> {
     let what = if unread {
         format!("KubeRay has not acted on its RayCluster for {}", age::since(created, now))
     } else {
-        format!("KubeRay does not make its other pods: {} are there", group.pods.len())
+        let pods = cluster.spec.pods().unwrap_or_default();
+        format!("KubeRay has made {} of its {pods} pods and makes no more", group.pods.len())
     };
     let mut evidence = vec![if unread {
         format!("RayCluster {name} has no status")

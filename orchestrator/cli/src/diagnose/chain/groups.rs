@@ -197,6 +197,7 @@ fn merged(wrong: Vec<(Trouble, Vec<&str>)>) -> Finding {
     let mut known = std::collections::BTreeSet::new();
     evidence.retain(|line| known.insert(line.clone()));
     evidence.truncate(MOST);
+    evidence = evidence.iter().map(|line| super::quoted(line)).collect();
     evidence.extend(others.into_iter().take(NAMED).map(|other| format!("beside it, {other}")));
     Finding { subject, about, what: format!("{}: {what}", named(&names)), evidence, cure }
 }

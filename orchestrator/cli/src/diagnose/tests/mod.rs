@@ -214,7 +214,7 @@ fn ready_group(number: usize) -> Value {
 fn cluster(number: usize) -> Value {
     json!({
         "metadata": {"name": group_name(number), "namespace": "serving", "creationTimestamp": "2026-03-01T12:00:00Z"},
-        "spec": {}, "status": {"head": {"podIP": address(number, "head")}, "conditions": []}
+        "spec": sample::template("ray:1")["spec"], "status": {"head": {"podIP": address(number, "head")}, "conditions": []}
     })
 }
 
@@ -233,7 +233,7 @@ fn pod(number: usize, role: &str, node: &str) -> Value {
             "creationTimestamp": "2026-03-01T12:00:00Z",
             "labels": {"ray.io/cluster": group_name(number), "ray.io/node-type": role}
         },
-        "spec": {"nodeName": node, "readinessGates": [{"conditionType": "rayfleet.io/serving"}]},
+        "spec": {"nodeName": node, "containers": [{"name": "ray", "image": "ray:1"}], "readinessGates": [{"conditionType": "rayfleet.io/serving"}]},
         "status": {
             "phase": "Running", "podIP": address(number, role),
             "conditions": [

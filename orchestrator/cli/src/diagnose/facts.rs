@@ -259,7 +259,8 @@ pub(super) struct Event {
     pub(super) message: Option<String>,
     pub(super) involved_object: About,
     pub(super) last_timestamp: Option<String>,
-    pub(super) event_time: Option<String>,
+    #[serde(rename = "eventTime")]
+    pub(super) first: Option<String>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -272,7 +273,7 @@ pub(super) struct About {
 impl Event {
     /// When it was last seen.
     pub(super) fn at(&self) -> Option<Timestamp> {
-        let times = [self.last_timestamp.as_deref(), self.event_time.as_deref()];
+        let times = [self.last_timestamp.as_deref(), self.first.as_deref()];
         times.into_iter().find_map(time).or_else(|| self.metadata.created())
     }
 }
@@ -370,4 +371,50 @@ pub(super) fn fleet(text: &str) -> Option<(RayClusterFleet, Option<Timestamp>)> 
     let spec = entries.filter(|entry| entry.subresource.as_deref().is_none_or(str::is_empty));
     let times = spec.filter_map(|entry| time(entry.time.as_deref()));
     Some((fleet, times.max().or_else(|| time(metadata.creation_timestamp.as_deref()))))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_crd_without_our_fields_is_told_from_ours() {
+        let ours = serde_json::to_value(rayfleet_api::crd()).unwrap();
+        assert_eq!(crd(&ours.to_string()), Some(Crd { keeps_fields: true, deleting: false }));
+        let mut theirs = ours.clone();
+        let properties = &mut theirs["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"];
+        properties["status"]["properties"].as_object_mut().unwrap().remove("groups");
+        theirs["metadata"]["deletionTimestamp"] = json!("2026-03-01T12:00:00Z");
+        assert_eq!(crd(&theirs.to_string()), Some(Crd { keeps_fields: false, deleting: true }));
+        assert_eq!(crd("{}"), None);
+    }
+
+    #[test]
+    fn a_write_of_the_status_is_none_of_the_spec() {
+        let mut object = json!(crate::sample::upgrading());
+        let written = |object: &Value| super::fleet(&object.to_string()).unwrap().1.unwrap().to_string();
+        assert_eq!(written(&object), "2026-03-01T10:00:00Z", "its creation");
+        object["metadata"]["managedFields"] = json!([
+            {"manager": "kubectl", "time": "2026-03-01T11:00:00Z"},
+            {"manager": "odd", "time": "9999-99-99"},
+            {"manager": "rayfleet", "subresource": "status", "time": "2026-03-01T12:00:00Z"}
+        ]);
+        assert_eq!(written(&object), "2026-03-01T11:00:00Z");
+    }
+
+    #[test]
+    fn pods_of_a_raycluster_are_counted_without_overflow() {
+        let pods = |spec: Value| serde_json::from_value::<ClusterSpec>(spec).unwrap().pods();
+        let of = |workers: Value| pods(json!({"headGroupSpec": {}, "workerGroupSpecs": workers}));
+        assert_eq!(
+            of(json!([{"replicas": 2, "numOfHosts": 4}, {"replicas": 1}, {"replicas": 9, "suspend": true}])),
+            Some(10)
+        );
+        assert_eq!(of(Value::Null), Some(1));
+        assert_eq!(of(json!([{"replicas": u32::MAX, "numOfHosts": 2}])), None);
+        assert_eq!(of(json!([{"replicas": u32::MAX}, {"replicas": 1}])), None);
+        assert_eq!(pods(json!({})), None);
+    }
 }

@@ -41,8 +41,12 @@ fn fleet(case: &Case<'_>) -> Vec<Step> {
         return steps;
     }
     steps.push(spec::accepted(case).step(Link::Spec, Some(&key)));
+    // What a refusal holds is said by it.
+    let refused = is_wrong(&steps);
     steps.extend(groups::steps(case));
-    steps.push(rollout::moves(case).step(Link::Rollout, Some(&key)));
+    if !refused {
+        steps.push(rollout::moves(case).step(Link::Rollout, Some(&key)));
+    }
     if !is_wrong(&steps) {
         steps.push(rollout::now(case).step(Link::Now, Some(&key)));
     }

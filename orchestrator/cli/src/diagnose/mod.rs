@@ -26,7 +26,7 @@ pub(crate) async fn run(
     fleets: &Fleets,
     terminal: &Terminal,
 ) -> Result<ExitCode, CliError> {
-    let facts = read::facts(args, fleets).await;
+    let facts = Box::pin(read::facts(args, fleets)).await;
     let steps = judge::judge(&facts);
     terminal.result(&show::document(&steps), &show::text(&steps, terminal.color))?;
     Ok(if judge::first(&steps).is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })

@@ -184,12 +184,11 @@ impl Reader<'_> {
             |pod: &&Pod| pod.metadata.label(names::RAY_LABEL_CLUSTER).is_some_and(|g| idle.contains(g));
         let wanted: BTreeSet<&String> =
             pods.iter().filter(of_idle).filter_map(|pod| pod.spec.node_name.as_ref()).collect();
-        let mut nodes = BTreeMap::new();
-        for name in wanted.into_iter().take(NODES) {
+        let reads = wanted.into_iter().take(NODES).map(async |name| {
             let asked = Asked { path: "/api/v1/nodes".to_owned(), resource: "nodes", namespace: "" };
-            nodes.insert(name.clone(), self.get(&asked, name, facts::node).await);
-        }
-        nodes
+            (name.clone(), self.get(&asked, name, facts::node).await)
+        });
+        futures::future::join_all(reads).await.into_iter().collect()
     }
 
     async fn fleet_crd(&self) -> Answer<facts::Crd> {
@@ -322,4 +321,32 @@ fn unreadable(resource: &str) -> NoAnswer {
 
 fn read<T: DeserializeOwned>(text: &str) -> Option<T> {
     serde_json::from_str(text).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{Request as HttpRequest, Response};
+    use kube::Client;
+
+    use super::*;
+    use crate::simulated::fleets;
+
+    /// A server that knows nothing and says the time.
+    fn bare(date: &'static str) -> Client {
+        let answer = move |_: HttpRequest<Body>| {
+            let body = Body::from(b"404 page not found".to_vec());
+            std::future::ready(Response::builder().status(404).header(DATE, date).body(body))
+        };
+        Client::new(tower::service_fn(answer), "serving")
+    }
+
+    #[tokio::test]
+    async fn the_time_is_the_servers() {
+        let fleets = fleets(bare("Sun, 01 Mar 2026 12:10:00 GMT"));
+        let facts = Box::pin(facts(&DiagnoseArgs::default(), &fleets)).await;
+        assert_eq!(facts.now.to_string(), "2026-03-01T12:10:00Z");
+        assert_eq!(facts.fleets.unwrap_err(), NoAnswer::Missing);
+        let fleets = crate::simulated::fleets(bare("noon"));
+        assert!(Box::pin(super::facts(&DiagnoseArgs::default(), &fleets)).await.now > facts.now);
+    }
 }

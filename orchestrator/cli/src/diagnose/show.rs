@@ -20,7 +20,7 @@ pub(super) fn text(steps: &[Step], color: bool) -> String {
         if step.fleet != fleet {
             shown(&mut text, fleet.as_deref());
             fleet.clone_from(&step.fleet);
-            text.push_str(&format!("\n{}\n", step.fleet.as_deref().unwrap_or_default()));
+            text.extend(["\n", step.fleet.as_deref().unwrap_or_default(), "\n"]);
         }
         text.push_str(&line(step, color));
     }
@@ -51,9 +51,7 @@ fn wrong(finding: &Finding, color: bool) -> String {
         one_line(&finding.what),
         one_line(&finding.cure)
     );
-    for line in &finding.evidence {
-        text.push_str(&format!("       - {}\n", one_line(line)));
-    }
+    text.extend(finding.evidence.iter().map(|line| format!("       - {}\n", one_line(line))));
     text
 }
 

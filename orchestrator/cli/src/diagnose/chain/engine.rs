@@ -13,7 +13,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 pub(super) fn launched(group: &Group<'_>) -> Stop {
     let status = group.status;
-    if failure::recovers(status) && !(group.leaves() && status.phase != Phase::Failed) {
+    if failure::recovers(status) {
         return Stop::Wrong(failure::trouble(group));
     }
     if !matches!(status.phase, Phase::Placing | Phase::Loading | Phase::Probing) {

@@ -1,7 +1,7 @@
 //! The last failure of a group that has not recovered from it: its kind, its words, how often, what is next, and
 //! what helps by kind.
 
-use rayfleet_api::status::{FailureKind, GroupStatus, Phase};
+use rayfleet_api::status::{FailureKind, Goal, GroupStatus, Phase};
 use rayfleet_cli_kit::age;
 
 use super::groups::{Group, Trouble};
@@ -9,8 +9,13 @@ use super::{at, pod_problem, quoted};
 
 /// Whether it has failed and does not serve again yet.
 pub(super) fn recovers(status: &GroupStatus) -> bool {
-    status.phase == Phase::Failed
-        || status.phase != Phase::Ready && (status.failures > 0 || status.restarts > 0)
+    match status.phase {
+        Phase::Failed => true,
+        // One that fails as a whole is counted before it goes.
+        Phase::Stopping => status.goal == Goal::Retire && status.failures > 0,
+        Phase::Ready | Phase::Draining | Phase::Suspended => false,
+        _ => status.failures > 0 || status.restarts > 0,
+    }
 }
 
 /// The failure as what is wrong.

@@ -14,8 +14,10 @@ const NAMED: usize = 5;
 /// Evidence that is shown of one finding.
 const MOST: usize = 10;
 
+type Check = fn(&Group<'_>) -> Stop;
+
 /// The links of a group in order, each with its check.
-const CHAIN: [(Link, fn(&Group<'_>) -> Stop); 7] = [
+const CHAIN: [(Link, Check); 7] = [
     (Link::RayClusters, clusters::made),
     (Link::Nodes, nodes::alive),
     (Link::Pods, pods::started),
@@ -142,8 +144,8 @@ pub(crate) fn steps(case: &Case<'_>) -> Vec<Step> {
             left.into_iter().partition(|(_, stop)| stop.as_ref().is_some_and(|(at, _)| *at == link));
         let passed = on.len();
         left = on;
-        let stops = here.into_iter().filter_map(|(group, stop)| Some((group, stop?.1)));
-        steps.push(verdict(case, link, stops.collect(), passed).step(link, Some(&key)));
+        let stopped = here.into_iter().filter_map(|(group, stop)| Some((group, stop?.1)));
+        steps.push(verdict(case, link, stopped.collect(), passed).step(link, Some(&key)));
     }
     steps
 }

@@ -82,14 +82,17 @@ fn none(facts: &Facts, what: String) -> Verdict {
     let mut evidence = Vec::new();
     match &facts.orchestrators {
         Ok(pods) if pods.is_empty() => {
-            evidence.push(format!("namespace {SYSTEM} has no pod of the orchestrator"))
+            evidence.push(format!("namespace {SYSTEM} has no pod of the orchestrator"));
         }
         Ok(pods) => evidence.extend(pods.iter().map(pod_problem::in_words)),
         Err(answer) => evidence.push(format!("the orchestrator's pods: {}", not_read(answer))),
     }
     let installed = facts.orchestrators.as_ref().is_ok_and(|pods| !pods.is_empty());
     let cure = if installed {
-        format!("see kubectl -n {SYSTEM} describe pods, and kubectl -n {SYSTEM} logs deployment/{LEASE}")
+        format!(
+            "see kubectl -n {SYSTEM} describe pods, and kubectl -n {SYSTEM} logs deployment/{LEASE}; an installation with another \
+                 --lease-namespace has its lease there"
+        )
     } else {
         format!("install it: docs/operations.md#install (kubectl -n {SYSTEM} get deployments,pods,leases)")
     };

@@ -108,15 +108,11 @@ pub(super) fn is_ready(pod: &Pod) -> bool {
 pub(super) fn in_words(pod: &Pod) -> String {
     let name = &pod.metadata.name;
     let node = pod.spec.node_name.as_deref().map(|node| format!(" on {node}")).unwrap_or_default();
-    match problem(pod) {
-        Some(PodProblem { reason, subject, message }) => {
-            let subject = if subject.is_empty() { subject } else { format!(" {subject}") };
-            quoted(&format!("pod {name}{node}: {reason}{subject}: {message}"))
-        }
-        None => {
-            let phase = pod.status.phase.as_deref().unwrap_or("Unknown");
-            let ready = if is_ready(pod) { "ready" } else { "not ready" };
-            format!("pod {name}{node}: {phase}, {ready}")
-        }
+    if let Some(PodProblem { reason, subject, message }) = problem(pod) {
+        let subject = if subject.is_empty() { subject } else { format!(" {subject}") };
+        return quoted(&format!("pod {name}{node}: {reason}{subject}: {message}"));
     }
+    let phase = pod.status.phase.as_deref().unwrap_or("Unknown");
+    let ready = if is_ready(pod) { "ready" } else { "not ready" };
+    format!("pod {name}{node}: {phase}, {ready}")
 }

@@ -10,7 +10,7 @@ use crate::diagnose::judge::Case;
 
 /// Conditions that hold a fleet or a part of it, the cause before its consequence: type, status, reason (any if
 /// empty), what that means, and what helps.
-const HOLDS: [(&str, &str, &str, &str, &str); 9] = [
+const HOLDS: [(&str, &str, &str, &str, &str); 11] = [
     (
         "Stalled",
         "True",
@@ -69,11 +69,25 @@ const HOLDS: [(&str, &str, &str, &str, &str); 9] = [
         "the message names the obstacle; if it only needs longer, raise spec.progressDeadlineSeconds",
     ),
     (
-        "StatusTruncated",
+        "ReplicaFailure",
         "True",
+        "RayClusterFailed",
+        "KubeRay cannot make a group's pods or refuses its RayCluster",
+        "KubeRay's words name what is missing: a quota, a right, a field of the template",
+    ),
+    (
+        "ReplicaFailure",
+        "True",
+        "CreateRefused",
+        "the API server refuses a RayCluster",
+        "its words name who refuses: a quota, a policy, a webhook or a right; it is tried again within a minute",
+    ),
+    (
+        "PlacementVerified",
+        "False",
         "",
-        "the status is too large for etcd, and parts of it are left out",
-        "nothing has to be done: decisions are not affected; fewer groups in a fleet keep it whole",
+        "ranks of a group are missing or not on their planned nodes",
+        "the engine is launched again by itself; if that repeats, see that nobody else uses these GPUs in Ray",
     ),
 ];
 
@@ -83,17 +97,15 @@ pub(crate) fn moves(case: &Case<'_>) -> Verdict {
         let condition = case.condition(kind, status)?;
         (reason.is_empty() || condition.reason == *reason).then_some((condition, *what, *cure))
     });
-    match held {
-        Some((condition, what, cure)) => Verdict::Wrong(finding(case, condition, what, cure)),
-        None => {
-            let Some(rollout) = case.rollout() else { return Verdict::Waits("not observed yet".to_owned()) };
-            let step = match &rollout.reason {
-                Some(reason) => quoted(&format!("{}: {reason}", rollout.step)),
-                None => rollout.step.to_string(),
-            };
-            if rollout.step == RolloutStep::Complete { Verdict::Ok(step) } else { Verdict::Waits(step) }
-        }
+    if let Some((condition, what, cure)) = held {
+        return Verdict::Wrong(finding(case, condition, what, cure));
     }
+    let Some(rollout) = case.rollout() else { return Verdict::Waits("not observed yet".to_owned()) };
+    let step = match &rollout.reason {
+        Some(reason) => quoted(&format!("{}: {reason}", rollout.step)),
+        None => rollout.step.to_string(),
+    };
+    if rollout.step == RolloutStep::Complete { Verdict::Ok(step) } else { Verdict::Waits(step) }
 }
 
 fn finding(case: &Case<'_>, condition: &FleetCondition, what: &str, cure: &str) -> Finding {
@@ -102,8 +114,8 @@ fn finding(case: &Case<'_>, condition: &FleetCondition, what: &str, cure: &str) 
     let since = condition.last_transition_time.as_ref().map(|time| time.0);
     evidence.extend(since.map(|since| format!("so since {since} ({})", ago(Some(since), now))));
     let rollout = case.rollout();
-    let cause = rollout.and_then(|rollout| rollout.rollback.as_ref());
-    evidence.extend(cause.map(|it| quoted(&format!("revision {} failed: {}", it.failed, it.cause))));
+    let rollback = rollout.and_then(|rollout| rollout.rollback.as_ref());
+    evidence.extend(rollback.map(|it| quoted(&format!("revision {} failed: {}", it.failed, it.cause))));
     let step = rollout.and_then(|it| Some((it.step, it.reason.as_deref()?)));
     // Where the condition has the reason of the step, it says nothing more.
     let step = step.filter(|(_, reason)| !condition.message.contains(reason));

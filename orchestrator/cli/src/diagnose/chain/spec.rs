@@ -29,21 +29,35 @@ pub(crate) fn accepted(case: &Case<'_>) -> Verdict {
             what: format!("fleet {namespace}/{name}: {by} refuses the spec of generation {generation}"),
             evidence,
             cure: format!(
-                "correct the field and apply the manifest again; {stays} groups keep an earlier revision meanwhile"
+                "correct what the words name and apply the manifest again; {stays} groups keep an earlier revision \
+                 meanwhile"
             ),
         })
     };
     match rollout.step {
         RolloutStep::InvalidSpec => {
             // The rules of this program may be of another version; the orchestrator's words stand before them.
-            let problems = ValidFleet::new(&case.of.fleet).err().unwrap_or_default();
-            let field = problems.first().map(|problem| problem.field.to_string());
+            let problems = match ValidFleet::new(&case.of.fleet) {
+                Ok(valid) => valid.launch_problems(),
+                Err(problems) => problems,
+            };
+            let field = problems.first().map(|problem| problem.field.clone());
             let rules = problems.iter().take(MOST).map(|problem| quoted(&problem.to_string())).collect();
             refused(field, "Rayfleet", rules)
         }
         RolloutStep::InvalidTemplate => {
             refused(Some("spec.template.spec".to_owned()), "KubeRay's CRD", Vec::new())
         }
+        RolloutStep::CreateRefused => refused(
+            Some("ReplicaFailure/CreateRefused".to_owned()),
+            "the API server (a quota, a policy, a webhook, a right)",
+            case.condition("ReplicaFailure", "True").map(said).into_iter().collect(),
+        ),
+        RolloutStep::KubeRayMissing if case.facts.rayclusters.is_err() => refused(
+            Some("Stalled/KubeRayMissing".to_owned()),
+            "the orchestrator, without KubeRay's CRD,",
+            Vec::new(),
+        ),
         RolloutStep::KubeRayMissing => {
             Verdict::Waits("KubeRay's CRD has just come back; the orchestrator tries again".to_owned())
         }

@@ -87,15 +87,15 @@ impl World {
     }
 
     pub(super) fn facts(&self) -> Facts {
-        let parsed = |objects: &[Value]| objects.iter().map(|it| from(it)).collect();
+        let parsed = |objects: &[Value]| objects.iter().map(from).collect();
         let (fleet, written) = facts::fleet(&self.fleet.to_string()).unwrap();
         let nodes = self.nodes.iter();
         let of = FleetFacts {
             fleet,
             written,
-            clusters: Ok(self.clusters.iter().map(|it| from(it)).collect()),
+            clusters: Ok(self.clusters.iter().map(from).collect()),
             pods: Ok(parsed(&self.pods)),
-            events: Ok(self.events.iter().map(|it| from(it)).collect()),
+            events: Ok(self.events.iter().map(from).collect()),
             replica_sets: Ok(self.replica_sets.clone()),
             endpoints: Ok(self.endpoints.clone()),
             nodes: nodes

@@ -162,7 +162,14 @@ fn waits_are_not_wrong() {
             Link::Ray,
         ),
         ("it loads", |world| stands(world, "Loading", 0, "loading weights"), Link::Engine),
-        ("it drains", |world| stands(world, "Draining", 9, "3 requests in flight"), Link::Traffic),
+        (
+            "it drains, and has been restarted a while ago",
+            |world| {
+                stands(world, "Draining", 9, "3 requests in flight");
+                world.group(1)["restarts"] = json!(1);
+            },
+            Link::Traffic,
+        ),
         (
             "a new spec",
             |world| {

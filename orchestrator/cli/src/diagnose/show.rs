@@ -3,12 +3,16 @@
 use rayfleet_cli_kit::table::{Tone, one_line};
 use serde_json::{Value, json};
 
-use super::finding::{Finding, State, Step};
+use super::finding::{Finding, Link, State, Step};
 use super::judge;
 
-/// The steps of the cluster, then those of each fleet, each with what is wrong first.
+/// The steps of the cluster, then those of each fleet, each with what is wrong first of all behind them.
 pub(super) fn text(steps: &[Step], color: bool) -> String {
     let first = judge::first(steps);
+    // Of many fleets those that are well have a line each.
+    let many = steps.iter().filter(|step| step.link == Link::Control).count() > 1;
+    let is_well = |step: &Step| !first.iter().any(|(fleet, _)| *fleet == step.fleet.as_deref());
+    let left_out = |step: &&Step| many && step.fleet.is_some() && step.link != Link::Now && is_well(step);
     let mut text = String::new();
     let mut fleet = None;
     let shown = |text: &mut String, of: Option<&str>| {
@@ -16,7 +20,7 @@ pub(super) fn text(steps: &[Step], color: bool) -> String {
             text.push_str(&wrong(finding, color));
         }
     };
-    for step in steps {
+    for step in steps.iter().filter(|step| !left_out(step)) {
         if step.fleet != fleet {
             shown(&mut text, fleet.as_deref());
             fleet.clone_from(&step.fleet);

@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
 use rayfleet_api::status::Phase;
 use rayfleet_api::valid::after;
+use rayfleet_cli_kit::age;
 use rayfleet_core::observed::PodProblem;
 
 use super::groups::{Group, Stop, Trouble, comes_up};
 use super::{pod_problem, quoted};
-use crate::diagnose::facts::Pod;
+use crate::diagnose::facts::{Event, Pod};
 
 /// Warnings about what a node does not give a pod, the one that explains the others first.
 const NOT_GIVEN: [&str; 6] = [
@@ -19,6 +21,12 @@ const NOT_GIVEN: [&str; 6] = [
     "FailedCreatePodSandBox",
     "FailedPrepareDynamicResources",
 ];
+/// A kubelet that still fails says so again within this time.
+const RECENT: Duration = Duration::from_mins(5);
+/// Condition of a pod whose volumes and network are there.
+const STARTS: &str = "PodReadyToStartContainers";
+/// Condition of a pod all of whose containers are ready, whatever its gate says.
+const READY: &str = "ContainersReady";
 /// A pod that ends takes no longer after its grace period.
 const STUCK: Duration = Duration::from_mins(1);
 
@@ -34,6 +42,12 @@ pub(super) fn started(group: &Group<'_>) -> Stop {
         && let Some(problem) = pod_problem::problem(pod)
         && !group.leaves()
     {
+        // An autoscaler may add nodes; that wait has an end of its own.
+        if let Some(end) = &group.status.pend_until
+            && problem.reason == "Unschedulable"
+        {
+            return Stop::Waits(format!("waits until {} for nodes (strategy.whenNoRoom: Pend)", end.0));
+        }
         return Stop::Wrong(troubled(group, pod, &problem));
     }
     if let Some(trouble) = group.live().find_map(|pod| not_given(group, pod)).filter(|_| !group.leaves()) {
@@ -44,6 +58,9 @@ pub(super) fn started(group: &Group<'_>) -> Stop {
     }
     if group.status.phase != Phase::Provisioning {
         return Stop::No;
+    }
+    if let Some(since) = &group.status.not_ready_since {
+        return Stop::Wrong(not_ready(group, since.0));
     }
     let waits = group.live().find_map(|pod| Some((pod, pod_problem::init_container(pod)?)));
     Stop::Waits(match waits {
@@ -120,15 +137,46 @@ fn troubled(group: &Group<'_>, pod: &Pod, problem: &PodProblem) -> Trouble {
     }
 }
 
+/// It served, and a container of it has ended or a pod is gone, without any other word of Kubernetes.
+fn not_ready(group: &Group<'_>, since: Timestamp) -> Trouble {
+    let mut evidence = vec![format!("group {} is {}", group.status.name, group.message())];
+    evidence.extend(
+        group
+            .pods
+            .iter()
+            .filter(|pod| !pod_problem::is_true(pod, READY))
+            .map(|pod| pod_problem::in_words(pod)),
+    );
+    evidence.extend(group.pods.iter().flat_map(|pod| pod_problem::endings(pod)));
+    Trouble {
+        key: "not ready".to_owned(),
+        subject: group.subject(),
+        about: Some("status.groups[].notReadySince".to_owned()),
+        what: format!(
+            "it served, and its pods are not all ready for {}",
+            age::since(Some(since), group.case.facts.now)
+        ),
+        evidence,
+        cure: format!(
+            "it may recover by itself, else it is launched again after spec.failurePolicy.hungAfter; see kubectl -n {} \
+             describe pods -l ray.io/cluster={}",
+            group.namespace(),
+            group.status.name
+        ),
+    }
+}
+
 /// A pod none of whose containers has started, because its node does not give it something.
 fn not_given(group: &Group<'_>, pod: &Pod) -> Option<Trouble> {
-    if !comes_up(group.status) || pod_problem::has_started(pod) {
+    if !comes_up(group.status) || pod_problem::has_started(pod) || pod_problem::is_true(pod, STARTS) {
         return None;
     }
     let (name, namespace) = (&pod.metadata.name, group.namespace());
     let warnings = group.warnings("Pod", name);
+    let is_recent = |event: &Event| event.at().is_some_and(|at| after(at, RECENT) >= group.case.facts.now);
     let event = NOT_GIVEN.iter().find_map(|reason| {
-        warnings.iter().find(|event| event.reason.as_deref() == Some(*reason)).map(|event| (*reason, *event))
+        let is_it = |event: &&&Event| event.reason.as_deref() == Some(*reason) && is_recent(event);
+        warnings.iter().find(is_it).map(|event| (*reason, *event))
     });
     let (reason, event) = event?;
     let node = pod.spec.node_name.as_deref().unwrap_or("no node");

@@ -10,7 +10,7 @@ use crate::diagnose::judge::Case;
 
 /// Conditions that hold a fleet or a part of it, the cause before its consequence: type, status, reason (any if
 /// empty), what that means, and what helps.
-const HOLDS: [(&str, &str, &str, &str, &str); 11] = [
+const HOLDS: [(&str, &str, &str, &str, &str); 12] = [
     (
         "Stalled",
         "True",
@@ -64,7 +64,7 @@ const HOLDS: [(&str, &str, &str, &str, &str); 11] = [
     (
         "Stalled",
         "True",
-        "",
+        "ProgressDeadlineExceeded",
         "nothing has moved within the progress deadline",
         "the message names the obstacle; if it only needs longer, raise spec.progressDeadlineSeconds",
     ),
@@ -82,6 +82,7 @@ const HOLDS: [(&str, &str, &str, &str, &str); 11] = [
         "the API server refuses a RayCluster",
         "its words name who refuses: a quota, a policy, a webhook or a right; it is tried again within a minute",
     ),
+    ("Stalled", "True", "", "it is stalled", "the message names the obstacle and the cure"),
     (
         "PlacementVerified",
         "False",

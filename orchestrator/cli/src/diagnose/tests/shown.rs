@@ -210,6 +210,17 @@ fn under_way() {
 }
 
 #[test]
+fn of_many_fleets_those_that_are_well_have_a_line() {
+    let mut facts = World::new().facts();
+    let paused = broken(|world| {
+        world.fleet["metadata"]["name"] = json!("mistral");
+        world.says("Progressing", "Unknown", "Paused", "Paused: spec.paused is true");
+    });
+    facts.fleets.as_mut().unwrap().extend(paused.facts().fleets.unwrap());
+    insta::assert_snapshot!(show::text(&crate::diagnose::judge::judge(&facts), false));
+}
+
+#[test]
 fn the_document_has_all_steps_and_the_first_finding() {
     let world = broken(|world| {
         world.enter(1, &json!({"phase": "Pending", "phaseSince": "2026-03-01T12:09:00Z"}));

@@ -190,6 +190,17 @@ pub(super) const FAULTS: &[Fault] = &[
         words: &["gives pod", "no network"],
     },
     Fault {
+        name: "SIGKILL of the head, while its container starts again",
+        looks: |world| {
+            stands(world, "Provisioning", 9, "1 of 2 pods are ready");
+            world.group(1)["notReadySince"] = json!("2026-03-01T12:09:30Z");
+            world.container(1, "head", &json!({"running": {}}), &ended("Error", 137));
+        },
+        link: Link::Pods,
+        about: "status.groups[].notReadySince",
+        words: &["it served, and its pods are not all ready for 30s", "exit code 137"],
+    },
+    Fault {
         name: "a pod does not end",
         looks: |world| {
             stands(world, "Stopping", 6, "pod ends");

@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use rayfleet_cli_kit::{Format, input};
 
+use crate::diagnose::args::DiagnoseArgs;
 use crate::lint::{LintArgs, MigrateArgs};
 use crate::template::args::TemplateArgs;
 
@@ -19,6 +20,7 @@ use crate::template::args::TemplateArgs;
     after_help = "Examples:
   kubectl rayfleet status                      # fleets of the current namespace
   kubectl rayfleet status llama -w             # one fleet, drawn again on every change
+  kubectl rayfleet diagnose llama              # what is wrong, and the cure
   kubectl rayfleet plan -f llama.yaml          # what applying this would do, step by step
   kubectl rayfleet rollout status llama        # wait until a change is rolled out
   kubectl rayfleet rollout undo llama          # back to the revision before
@@ -54,6 +56,8 @@ pub(crate) struct Global {
 pub(crate) enum Command {
     /// Show fleets, or one fleet with its groups and the node of every rank
     Status(StatusArgs),
+    /// Find the first thing that is wrong, from the CRD to the rank, and its cure
+    Diagnose(DiagnoseArgs),
     /// Predict the effect of a change step by step; changes nothing
     #[command(
         after_help = "The orchestrator's own planner is run forward on a simulated clock, with the room that the
@@ -307,6 +311,7 @@ mod tests {
             "plan",
             "plan llama -f x",
             "status llama -A",
+            "diagnose llama -A",
             "rollout undo llama --to-revision 0",
             "status --request-timeout 0",
         ] {

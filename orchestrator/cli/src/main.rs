@@ -1,10 +1,12 @@
-//! `kubectl rayfleet`: status, plans and rollouts of `RayClusterFleets`, and manifests of them.
+//! `kubectl rayfleet`: status, diagnosis, plans and rollouts of `RayClusterFleets`, and manifests of them.
 //!
 //! `args` defines the command line, `connect` and `fleets` call the API server, `view` parses its replies and
-//! `render` turns them into text; `status`, `plan` and `rollout` are the commands. `template` and `lint` call no API server.
+//! `render` turns them into text; `status`, `diagnose`, `plan` and `rollout` are the commands. `template` and `lint` call no API
+//! server.
 
 mod args;
 mod connect;
+mod diagnose;
 mod error;
 mod fleets;
 mod follow;
@@ -35,7 +37,7 @@ async fn main() -> ExitCode {
     // Only this program could have installed a provider other than ring.
     let _ = rustls::crypto::ring::default_provider().install_default();
     match run(&cli).await {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(fault) => {
             // As kubectl does it, for people in every format.
             Terminal::find(Format::Text).fault(&fault);
@@ -44,10 +46,13 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn run(cli: &Cli) -> Result<(), CliError> {
+async fn run(cli: &Cli) -> Result<ExitCode, CliError> {
     let fleets = connect::connect(&cli.global);
-    match &cli.command {
+    let done = match &cli.command {
         Command::Status(args) => status::run(args, &fleets.await?, &Terminal::find(args.format())).await,
+        Command::Diagnose(args) => {
+            return diagnose::run(args, &fleets.await?, &Terminal::find(args.output)).await;
+        }
         Command::Plan(args) => plan::run(args, &fleets.await?, &Terminal::find(args.output)).await,
         Command::Rollout(command) => {
             rollout::run(command, &fleets.await?, &Terminal::find(Format::Text)).await
@@ -60,5 +65,6 @@ async fn run(cli: &Cli) -> Result<(), CliError> {
             let words: Vec<String> = words.collect();
             template::run(args, &cli.global, &words, &Terminal::find(args.out.output))
         }
-    }
+    };
+    done.map(|()| ExitCode::SUCCESS)
 }

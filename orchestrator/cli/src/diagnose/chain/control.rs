@@ -1,0 +1,87 @@
+//! The fleet is Rayfleet's to work on: no other controller, no other CRD, and the orchestrator observes it.
+
+use std::time::Duration;
+
+use kube::ResourceExt;
+use rayfleet_api::names::{ANNOTATION_TAKE_OVER, KIND};
+use rayfleet_api::valid::after;
+
+use super::{not_read, orchestrator, quoted, said};
+use crate::diagnose::finding::{Finding, Subject, Verdict};
+use crate::diagnose::judge::Case;
+
+/// Reasons of the orchestrator, of a condition and of an event.
+const OWNED_BY_AIBRIX: &str = "OwnedByAIBrix";
+const CRD_REPLACED: &str = "CRDReplaced";
+/// An event of a state that lasts comes again within this time.
+const RECENT: Duration = Duration::from_mins(30);
+
+/// Nobody else writes, and the orchestrator has observed the spec.
+pub(crate) fn own(case: &Case<'_>) -> Verdict {
+    let (name, namespace) = (case.name(), case.namespace());
+    let finding = |about: Option<&str>, what: String, evidence: Vec<String>, cure: String| Finding {
+        subject: Subject::new(KIND, &namespace, &name),
+        about: about.map(str::to_owned),
+        what,
+        evidence,
+        cure,
+    };
+    let sets = case.of.replica_sets.as_deref().unwrap_or_default();
+    let stalled = case.condition("Stalled", "True").filter(|it| it.reason == OWNED_BY_AIBRIX);
+    if stalled.is_some() || !sets.is_empty() {
+        let agreed = case.of.fleet.annotations().get(ANNOTATION_TAKE_OVER).is_some_and(|it| it == "true");
+        if agreed && stalled.is_none() {
+            return Verdict::Waits(format!(
+                "{} RayClusterReplicaSets of AIBrix are being taken over",
+                sets.len()
+            ));
+        }
+        let mut evidence: Vec<String> = stalled.into_iter().map(said).collect();
+        if let Some(set) = sets.first() {
+            let more = if sets.len() > 1 { format!(" and {} more", sets.len() - 1) } else { String::new() };
+            evidence.push(format!("RayClusterReplicaSet {set}{more} is owned by the fleet"));
+        }
+        return Verdict::Wrong(finding(
+            Some("Stalled/OwnedByAIBrix"),
+            format!(
+                "fleet {namespace}/{name} is AIBrix's: its controller works on it or did, so Rayfleet changes nothing"
+            ),
+            evidence,
+            format!(
+                "switch AIBrix's controller for fleets off, then: kubectl -n {namespace} annotate rayclusterfleet {name} \
+                 {ANNOTATION_TAKE_OVER}=true (docs/from-aibrix.md#take-the-groups-over)"
+            ),
+        ));
+    }
+    let late = orchestrator::is_late(case.of, case.facts.now);
+    let replaced = case.of.events.iter().flatten().find(|event| {
+        let recent = event.at().is_some_and(|at| after(at, RECENT) > case.facts.now);
+        recent && event.reason.as_deref() == Some(CRD_REPLACED) && event.involved_object.kind == KIND
+    });
+    if let Some(event) = replaced.filter(|_| late) {
+        return Verdict::Wrong(finding(
+            Some(CRD_REPLACED),
+            format!("fleet {namespace}/{name} has lost fields to AIBrix's CRD, so Rayfleet changes nothing"),
+            vec![format!("event {CRD_REPLACED}: {}", quoted(event.message.as_deref().unwrap_or_default()))],
+            "apply Rayfleet's CRD, then the fleet's manifest again: docs/from-aibrix.md#the-crd".to_owned(),
+        ));
+    }
+    if late {
+        return Verdict::Wrong(finding(
+            Some("status.observedGeneration"),
+            orchestrator::lateness(case.of, case.facts.now),
+            vec!["an orchestrator leads, and works on other fleets or on none".to_owned()],
+            format!(
+                "if it has --namespaces (RAYFLEET_NAMESPACES), add {namespace}; else see its log: kubectl -n \
+                 rayfleet-system logs deployment/rayfleet-orchestrator"
+            ),
+        ));
+    }
+    if case.of.fleet.metadata.deletion_timestamp.is_some() {
+        return Verdict::Waits("it is being deleted: its groups drain first".to_owned());
+    }
+    match &case.of.replica_sets {
+        Ok(_) => Verdict::Ok("only Rayfleet works on it".to_owned()),
+        Err(none) => Verdict::Ok(format!("no other controller is reported; not checked: {}", not_read(none))),
+    }
+}

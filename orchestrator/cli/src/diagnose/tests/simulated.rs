@@ -1,0 +1,137 @@
+//! The command on the simulated API server.
+
+use std::process::ExitCode;
+
+use rayfleet_api::names;
+use rayfleet_cli_kit::Format;
+use rayfleet_cli_kit::testing::Kept;
+use rayfleet_sim_kube::api::{Call, Interceptor, Kind, Verdict};
+use serde_json::{Value, json};
+
+use super::World;
+use crate::diagnose::args::DiagnoseArgs;
+use crate::diagnose::run;
+use crate::fleets::Fleets;
+use crate::simulated::Simulated;
+
+/// A server with the objects of a world, at its own time.
+fn server(world: &World) -> Simulated {
+    let fleet = serde_json::from_value(world.fleet.clone()).unwrap();
+    let server = Simulated::with([fleet]);
+    server.0.create(&Kind::NAMESPACE, json!({"metadata": {"name": "rayfleet-system"}})).unwrap();
+    let generation = server.llama().metadata.generation;
+    let observed = json!({"status": {"observedGeneration": generation}});
+    server.0.merge_patch_status(&Kind::FLEET, "serving", "llama", &observed).unwrap();
+    let mut lease = world.lease.clone();
+    lease["metadata"] = json!({"name": "rayfleet-orchestrator", "namespace": "rayfleet-system"});
+    lease["spec"]["renewTime"] = json!(format!("{:.6}", server.0.now()));
+    server.0.create(&Kind::LEASE, lease).unwrap();
+    for node in world.nodes.values() {
+        server.0.create(&Kind::NODE, node.clone()).unwrap();
+        let name = node["metadata"]["name"].as_str().unwrap();
+        let status = json!({"status": node["status"]});
+        server.0.merge_patch_status(&Kind::NODE, "", name, &status).unwrap();
+    }
+    let put = |kind: &Kind, objects: &[Value]| {
+        for object in objects {
+            let mut object = object.clone();
+            object["metadata"]["labels"][names::LABEL_FLEET] = json!("llama");
+            let name = object["metadata"]["name"].as_str().unwrap().to_owned();
+            server.0.create(kind, object.clone()).unwrap();
+            let status = json!({"status": object["status"]});
+            server.0.merge_patch_status(kind, "serving", &name, &status).unwrap();
+        }
+    };
+    put(&Kind::RAY_CLUSTER, &world.clusters);
+    put(&Kind::POD, &world.pods);
+    server
+}
+
+async fn diagnosed(fleets: &Fleets, args: &DiagnoseArgs) -> (ExitCode, String) {
+    let kept = Kept::default();
+    let code = run(args, fleets, &kept.terminal(Format::Text)).await.unwrap();
+    (code, kept.out())
+}
+
+struct MayNot(Kind);
+
+impl Interceptor for MayNot {
+    fn judge(&self, call: &Call) -> Verdict {
+        if call.kind == self.0 { Verdict::Refuse { code: 403, reason: "Forbidden" } } else { Verdict::Pass }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fleet_is_followed_from_the_server_to_its_pods() {
+    let mut world = World::new();
+    let server = self::server(&world);
+    for args in [
+        DiagnoseArgs::default(),
+        DiagnoseArgs { fleet: Some("llama".to_owned()), ..DiagnoseArgs::default() },
+        DiagnoseArgs { all_namespaces: true, ..DiagnoseArgs::default() },
+    ] {
+        let (code, text) = diagnosed(&server.fleets(), &args).await;
+        assert_eq!(code, ExitCode::SUCCESS, "{text}");
+        assert!(text.contains("all is well: 2 of 2 groups take traffic"), "{text}");
+    }
+    world.enter(1, &json!({"phase": "Provisioning", "phaseSince": "2026-03-01T12:06:00Z"}));
+    world.container(
+        1,
+        "worker",
+        &json!({"waiting": {"reason": "ErrImagePull", "message": "not found"}}),
+        &Value::Null,
+    );
+    let (code, text) = diagnosed(&self::server(&world).fleets(), &DiagnoseArgs::default()).await;
+    assert_eq!(code, ExitCode::FAILURE, "{text}");
+    assert!(
+        text.contains("error: group llama-bcdfgh-1: image registry.example.com/vllm-ray:1 cannot"),
+        "{text}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_server_refuses_or_lacks_is_a_finding() {
+    let server = server(&World::new());
+    let all = DiagnoseArgs::default();
+    let other = DiagnoseArgs { fleet: Some("other".to_owned()), ..DiagnoseArgs::default() };
+    let (code, text) = diagnosed(&server.fleets(), &other).await;
+    assert_eq!(code, ExitCode::FAILURE);
+    assert!(text.contains("error: rayclusterfleets.orchestration.aibrix.ai \"other\" not found"), "{text}");
+
+    let (code, text) = diagnosed(&server.fleets_with(MayNot(Kind::FLEET)), &all).await;
+    assert_eq!(code, ExitCode::FAILURE);
+    assert!(text.contains("error: you may not list rayclusterfleets"), "{text}");
+
+    let (code, text) = diagnosed(&server.fleets_with(MayNot(Kind::POD)), &all).await;
+    assert_eq!(code, ExitCode::SUCCESS, "{text}");
+    assert!(text.contains("?     pods          you may not list pods in namespace serving"), "{text}");
+
+    server.0.uninstall(&Kind::RAY_CLUSTER);
+    let (code, text) = diagnosed(&server.fleets(), &all).await;
+    assert_eq!(code, ExitCode::FAILURE);
+    assert!(text.contains("error: the API server knows no rayclusters.ray.io"), "{text}");
+
+    server.0.uninstall(&Kind::FLEET);
+    let (code, text) = diagnosed(&server.fleets(), &all).await;
+    assert_eq!(code, ExitCode::FAILURE);
+    assert!(text.contains("Rayfleet is not installed\n"), "{text}");
+}
+
+struct Silent;
+
+impl Interceptor for Silent {
+    fn judge(&self, _: &Call) -> Verdict {
+        Verdict::LoseBefore
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_never_answers_is_given_up() {
+    let server = server(&World::new());
+    let (code, text) = diagnosed(&server.fleets_with(Silent), &DiagnoseArgs::default()).await;
+    assert_eq!(code, ExitCode::FAILURE);
+    assert!(
+        text.contains("error: no answer from the API server https://simulated within 10s\ncure:  "),
+        "{text}"
+    );
+}

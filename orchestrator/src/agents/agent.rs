@@ -77,8 +77,8 @@ pub(crate) struct Agent {
     last_full: Option<Instant>,
     /// The launch of which the last look found no job.
     absent: Option<Submission>,
-    /// The last look found a living node at the address of every pod.
-    nodes_in: bool,
+    /// The launch for which the last look found a living node at the address of every pod.
+    complete: Option<Submission>,
     /// When what the engine says was last taken for a look.
     attended: Option<Instant>,
     lines: Lines,
@@ -133,7 +133,7 @@ impl Agent {
             changed: clock::monotonic(),
             last_full: None,
             absent: None,
-            nodes_in: false,
+            complete: None,
             attended: None,
             lines: Lines::default(),
             watch: GroupWatch::default(),
@@ -235,7 +235,8 @@ impl Agent {
     /// the launch is what comes next, and that is a command.
     fn awaits_others(&self, assignment: &Assignment) -> bool {
         let Engine::Launched { submission, .. } = &assignment.engine else { return false };
-        self.absent.as_ref() == Some(submission) && (!assignment.pods.well || self.nodes_in)
+        let waits = !assignment.pods.well || self.complete.as_ref() == Some(submission);
+        waits && self.absent.as_ref() == Some(submission)
     }
 
     /// Where the group answers; `None` before its head has an address.
@@ -269,8 +270,9 @@ impl Agent {
         let now = clock::monotonic();
         let Engine::Launched { submission, .. } = &assignment.engine else { return };
         let expected = &assignment.pods.ips;
-        self.nodes_in = !expected.is_empty() && expected.iter().all(|ip| alive.nodes.contains(ip));
-        self.launch_timer.nodes_joined(self.nodes_in, now);
+        let all_in = !expected.is_empty() && expected.iter().all(|ip| alive.nodes.contains(ip));
+        self.complete = all_in.then(|| submission.clone());
+        self.launch_timer.nodes_joined(all_in, now);
         if alive.engine.healthy {
             self.opening.healthy(submission, assignment.pace == PollInterval::Starting, now);
         }

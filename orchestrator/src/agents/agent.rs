@@ -218,9 +218,7 @@ impl Agent {
             _ if self.slow => AFTER_TROUBLE,
             PollInterval::Quick => QUICK,
             PollInterval::Starting if self.awaits_others(assignment) => NO_ENGINE,
-            PollInterval::Starting => self
-                .undisturbed(assignment)
-                .unwrap_or_else(|| starting(clock::monotonic().saturating_duration_since(self.changed))),
+            PollInterval::Starting => starting(clock::monotonic().saturating_duration_since(self.changed)),
             PollInterval::Steady => self.undisturbed(assignment).unwrap_or(STEADY),
         };
         // A command that failed is tried again then.

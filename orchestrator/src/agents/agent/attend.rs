@@ -92,16 +92,11 @@ impl Agent {
         None
     }
 
-    /// The launch whose watch may be enough: of a group at which nothing is about to happen, or that has started and waits for its
-    /// probe and its gate.
+    /// The launch whose watch may be enough: of a group at which nothing is about to happen.
     fn watchable<'a>(&self, assignment: &'a Assignment) -> Option<&'a Submission> {
         let Engine::Launched { submission, .. } = &assignment.engine else { return None };
-        let rests = match assignment.pace {
-            PollInterval::Steady => true,
-            PollInterval::Starting => self.resting.as_ref() == Some(submission),
-            PollInterval::Quick => false,
-        };
-        Some(submission).filter(|_| rests && self.shared.engine_watch)
+        let rests = self.shared.engine_watch && assignment.pace == PollInterval::Steady;
+        Some(submission).filter(|_| rests)
     }
 
     /// For how long nothing is to be asked or reported of an engine that is watched, unless it says something or a machine falls silent;

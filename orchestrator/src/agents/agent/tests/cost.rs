@@ -87,17 +87,6 @@ async fn a_group_whose_nodes_are_all_in_is_looked_at_every_two_seconds_until_its
     assert!(launched.of("/health") >= 2, "{launched:?}");
 }
 
-/// Until its gate is open its group starts, however long that takes.
-#[tokio::test(start_paused = true)]
-async fn an_engine_that_waits_for_its_gate_is_watched() {
-    let bench = Bench::start(Middleware::Simulated).await;
-    bench.assignment.send_modify(|assignment| assignment.pace = PollInterval::of(Phase::Probing));
-    tokio::time::sleep(Duration::from_secs(5)).await;
-    let waiting = bench.count(Duration::from_mins(1)).await;
-    assert_eq!((waiting.of("/health"), waiting.of("/rayfleet/v1/state")), (0, 0), "{waiting:?}");
-    assert!(waiting.of("/api/") <= 12, "{waiting:?}");
-}
-
 #[tokio::test(start_paused = true)]
 async fn a_launch_that_keeps_failing_does_not_make_looks_quick() {
     let (launch, engine) = launch();

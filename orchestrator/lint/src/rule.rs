@@ -1,5 +1,5 @@
 //! The one table of all rules: id, severity, what each is about and where its claim comes from. How a rule finds something is in
-//! [`crate::rules`]; here is only what people read about it.
+//! `rules`; here is only what people read about it.
 
 use std::fmt::Write as _;
 

@@ -70,7 +70,8 @@ impl Finding {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Findings(Vec<Finding>);
 
-/// Most findings that are kept of one manifest: a hostile one may have millions.
+/// Most findings that are kept of one manifest: a hostile one may have millions. What is worse takes the place of what is less bad, so
+/// that they hide nothing from the exit code.
 const MOST: usize = 1_000;
 /// Most bytes of a text of a finding: it may repeat what the manifest says.
 const LONGEST: usize = 800;
@@ -85,7 +86,7 @@ impl Findings {
         cure: impl AsRef<str>,
     ) {
         // To look for a place takes time, and a hostile manifest would have it looked for a million times.
-        if self.0.len() < MOST {
+        if self.has_room(rule.about().severity) {
             self.push_at(rule, (object, field, object.place(field)), what.as_ref(), cure.as_ref());
         }
     }
@@ -98,8 +99,13 @@ impl Findings {
         what: &str,
         cure: &str,
     ) {
-        if self.0.len() >= MOST {
+        if !self.has_room(rule.about().severity) {
             return;
+        }
+        if self.0.len() >= MOST
+            && let Some(least) = (0..self.0.len()).min_by_key(|at| self.0.get(*at).map(|it| it.severity))
+        {
+            self.0.swap_remove(least);
         }
         let cut = |text: &str| rayfleet_text::cut(text, LONGEST);
         self.0.push(Finding {
@@ -115,6 +121,11 @@ impl Findings {
             what: cut(what),
             cure: cut(cure),
         });
+    }
+
+    /// Whether one more of this severity is kept. Where all are of the worst, the last one is, which need not be looked for.
+    fn has_room(&self, severity: Severity) -> bool {
+        self.0.len() < MOST || self.0.iter().any(|found| found.severity < severity)
     }
 
     /// Takes over all of another.

@@ -183,6 +183,8 @@ fn options() -> serde_saphyr::Options {
             max_recorded_anchor_events: 2 * MOST_NODES,
         },
         duplicate_keys: DuplicateKeyPolicy::PassThrough,
+        // As kubectl reads `defaultMode: 0644`.
+        legacy_octal_numbers: true,
         alias_limits: serde_saphyr::alias_limits! {
             max_total_replayed_events: MOST_NODES,
         },

@@ -611,3 +611,65 @@ fn versions_before_those_that_are_run_against_are_to_be_tried() {
         assert_eq!(found, checks, "{ray} {image}: {findings:?}");
     }
 }
+
+#[test]
+fn numbers_with_a_leading_zero_are_octal_as_kubectl_reads_them() {
+    let text = "apiVersion: v1\nkind: Thing\nmetadata: {name: a}\nmodes: [0644, 0400, 0o17, 10]\n";
+    let manifest = rayfleet_lint::read::read(text.as_bytes()).unwrap();
+    assert_eq!(manifest.objects[0].value["modes"], json!([420, 256, 15, 10]));
+}
+
+#[test]
+fn a_thousand_warnings_hide_no_error() {
+    let mut crowded = fleet();
+    let env: Vec<Value> = (0..2_000).map(|n| json!({"name": format!("A{n}"), "value": "$X"})).collect();
+    crowded["spec"]["template"]["spec"]["headGroupSpec"]["template"]["spec"]["containers"][0]["env"] =
+        json!(env);
+    let misled = service(&json!({"selector": {"app": "f"}, "ports": [{"port": 8000}]}));
+    let found = found(&[crowded, misled]);
+    assert_eq!((found.len(), exit_code(&found, Severity::Error)), (1_000, 1));
+}
+
+#[test]
+fn a_set_whose_fleet_would_be_refused_is_no_success() {
+    let named = include_str!("corpus/lws-vllm-gpu.yaml").replacen("name: ", "name: llama-3.1-405b-", 1);
+    let migrated = migrate(named.as_bytes(), Options::default()).unwrap();
+    assert_eq!(exit_code(&migrated.findings, Severity::Error), 1, "{:?}", migrated.findings);
+}
+
+#[test]
+fn a_secret_of_the_command_does_not_become_one_that_is_shown() {
+    let mut fleet = fleet();
+    let container =
+        &mut fleet["spec"]["template"]["spec"]["headGroupSpec"]["template"]["spec"]["containers"][0];
+    let command =
+        "eval \"$KUBERAY_GEN_RAY_START_CMD\" & export HF_TOKEN=hf_x; exec vllm serve /m -tp 1 -pp 2";
+    container["command"] = json!(["bash", "-c", command]);
+    let migrated = migrate(fleet.to_string().as_bytes(), Options::default()).unwrap();
+    assert!(migrated.objects[0].value["spec"]["model"].is_null(), "{:?}", migrated.objects);
+    assert!(migrated.findings.iter().any(|found| found.what.contains("HF_TOKEN is set in the command")));
+    let shown = with("/spec/model", json!({"engine": {"env": [{"name": "HF_TOKEN", "value": "x"}]}}));
+    assert!(ids(&[shown]).contains(&"secret-in-clear"));
+}
+
+#[test]
+fn a_label_that_the_selector_takes_is_said() {
+    let set = include_str!("corpus/lws-vllm-gpu.yaml");
+    let before = migrate(set.as_bytes(), Options::default()).unwrap();
+    let key = before.objects[0].value["spec"]["selector"]["matchLabels"]
+        .as_object()
+        .unwrap()
+        .keys()
+        .next()
+        .unwrap();
+    let mut object =
+        serde_json::to_value(rayfleet_lint::read::read(set.as_bytes()).unwrap().objects[0].value.clone())
+            .unwrap();
+    object["spec"]["leaderWorkerTemplate"]["workerTemplate"]["metadata"]["labels"] = json!({key: "other"});
+    let after = migrate(object.to_string().as_bytes(), Options::default()).unwrap();
+    assert!(
+        after.findings.iter().any(|found| found.what.contains("other of its pods became")),
+        "{:?}",
+        after.findings
+    );
+}

@@ -103,6 +103,13 @@ fn pod_template(template: &Value, field: &str, (key, value): (&str, &str), log: 
     if !metadata["labels"].is_object() {
         metadata["labels"] = json!({});
     }
+    if let Some(given) = metadata["labels"][key].as_str().filter(|given| *given != value) {
+        log.changed(
+            &format!("{field}.metadata.labels[{key}]"),
+            &format!("the label {key}: {given} of its pods became {key}: {value}, the fleet's selector"),
+            "change affinities, disruption budgets, network policies and monitors that select it",
+        );
+    }
     metadata["labels"][key] = json!(value);
     prune(&mut metadata);
     if template.is_object() {

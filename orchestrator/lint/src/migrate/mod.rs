@@ -146,6 +146,12 @@ fn workload_to_fleet(workload: &Workload<'_>, options: Options, log: &mut Log<'_
             own_engine::repaired(workload, fleet, log)
         }
     };
+    if workload.lws {
+        for problem in valid(&fleet).err().unwrap_or_default() {
+            let cure = "mend it in the result, or in the set, and migrate again: the set stays until then";
+            log.add(Rule::InvalidFleet, "metadata", &format!("Rayfleet refuses the fleet: {problem}"), cure);
+        }
+    }
     if workload.lws && fleet.to_string().contains("$(LWS_") {
         let what = "variables such as $(LWS_LEADER_ADDRESS) are not set in a fleet";
         log.check("spec.leaderWorkerTemplate", what, "take them out: Ray's nodes find each other by KubeRay");

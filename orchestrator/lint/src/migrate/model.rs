@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{Log, Options};
+use crate::rules::is_secret;
 use crate::vllm::Vllm;
 use crate::workload::Workload;
 
@@ -28,6 +29,12 @@ pub(super) fn block(
         String::new()
     });
     let (tensor, pipeline) = sizes(workload, vllm, options, &mut problems, log);
+    for (name, _) in exported.iter().chain(&vllm.env).filter(|(name, _)| is_secret(name)) {
+        problems.push(format!(
+            "{name} is set in the command, and Ray's dashboard shows spec.model in clear: put it into a Secret and into the container's \
+             env by valueFrom.secretKeyRef"
+        ));
+    }
     if !problems.is_empty() {
         return Err(problems);
     }

@@ -35,6 +35,15 @@ pub(super) fn check(workload: &Workload<'_>, findings: &mut Findings) {
         shared_memory(workload, role, findings);
         host_network(workload, role, findings);
     }
+    let env = &workload.object.value["spec"]["model"]["engine"]["env"];
+    for (index, variable) in env.as_array().into_iter().flatten().enumerate() {
+        if variable["name"].as_str().is_some_and(is_secret) {
+            let what = "a secret in spec.model is shown in clear by Ray's dashboard";
+            let cure = "put it into the env of the pod templates' containers, by valueFrom.secretKeyRef";
+            let field = format!("spec.model.engine.env[{index}]");
+            findings.push(Rule::SecretInClear, (workload.object, &field), what, cure);
+        }
+    }
     let Some(head) = workload.head() else { return };
     let grace = &head.template["spec"]["terminationGracePeriodSeconds"];
     if !workload.lws && workload.serves() && grace.is_null() && head.template["spec"].is_object() {
@@ -83,7 +92,6 @@ fn variables(workload: &Workload<'_>, field: &str, container: &Value, findings: 
         let name = variable["name"].as_str().unwrap_or_default();
         let Some(value) = variable["value"].as_str().filter(|value| !value.is_empty()) else { continue };
         let field = format!("{field}.env[{index}].value");
-        let upper = name.to_ascii_uppercase();
         // With such a name too, the file is a template of another tool.
         if has_shell_variable(value) && name.contains('$') {
             continue;
@@ -93,12 +101,18 @@ fn variables(workload: &Workload<'_>, field: &str, container: &Value, findings: 
             let cure =
                 "write $(NAME) for another variable of the container, or valueFrom.secretKeyRef for a secret";
             findings.push(Rule::ShellVariableInEnv, (workload.object, &field), what, cure);
-        } else if SECRETS.iter().any(|end| upper.ends_with(end)) && !is_placeholder(value) {
+        } else if is_secret(name) && !is_placeholder(value) {
             let what = format!("{name} is written in clear");
             let cure = "put it into a Secret and write valueFrom.secretKeyRef";
             findings.push(Rule::SecretInClear, (workload.object, &field), what, cure);
         }
     }
+}
+
+/// Whether a variable holds a secret, by its name.
+pub(crate) fn is_secret(name: &str) -> bool {
+    let upper = name.to_ascii_uppercase();
+    SECRETS.iter().any(|end| upper.ends_with(end))
 }
 
 /// What is not the secret itself: `$(NAME)`, and `<your-token>` for a person to fill in.

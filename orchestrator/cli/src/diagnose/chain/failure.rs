@@ -12,10 +12,16 @@ pub(super) fn recovers(status: &GroupStatus) -> bool {
     match status.phase {
         Phase::Failed => true,
         // One that fails as a whole is counted before it goes.
-        Phase::Stopping => status.goal == Goal::Retire && status.failures > 0,
+        Phase::Stopping => status.goal == Goal::Retire && status.failures > 0 && !is_inherited(status),
         Phase::Ready | Phase::Draining | Phase::Suspended => false,
         _ => status.failures > 0 || status.restarts > 0,
     }
+}
+
+/// Its last failure is that of the group for which it was made, while it comes up.
+fn is_inherited(status: &GroupStatus) -> bool {
+    let (failure, start) = (status.last_failure.as_ref(), status.started_at.as_ref());
+    failure.zip(start).is_some_and(|(failure, start)| failure.time.0 < start.0)
 }
 
 /// The failure as what is wrong.

@@ -192,6 +192,18 @@ fn waits_are_not_wrong() {
             Link::Traffic,
         ),
         (
+            "it goes for another revision before it was ready, and stands in for one that failed",
+            |world| {
+                stands(world, "Stopping", 9, "the engine is being stopped");
+                let group = world.group(1);
+                group["goal"] = json!("Retire");
+                group["failures"] = json!(1);
+                group["startedAt"] = json!("2026-03-01T12:09:20Z");
+                group["lastFailure"] = json!({"kind": "RankDied", "time": "2026-03-01T12:09:10Z"});
+            },
+            Link::Pods,
+        ),
+        (
             "a new spec",
             |world| {
                 world.fleet["metadata"]["managedFields"] = json!([

@@ -139,7 +139,7 @@ fn another_cause_is_named_beside_the_first() {
 /// What ends by itself is no fault.
 #[test]
 fn waits_are_not_wrong() {
-    let cases: [(&str, Looks, Link); 9] = [
+    let cases: [(&str, Looks, Link); 10] = [
         (
             "about to be made",
             |world| {
@@ -201,7 +201,7 @@ fn waits_are_not_wrong() {
                 group["startedAt"] = json!("2026-03-01T12:09:20Z");
                 group["lastFailure"] = json!({"kind": "RankDied", "time": "2026-03-01T12:09:10Z"});
             },
-            Link::Pods,
+            Link::Traffic,
         ),
         (
             "a new spec",

@@ -14,6 +14,7 @@ use parking_lot::Mutex;
 use tokio::task::{JoinError, JoinSet};
 use tracing::{Instrument as _, Span, debug, error, warn};
 
+use crate::queue::{Ended, Tenant};
 use crate::{Leadership, Metrics, Queue, WriteError, clock};
 
 /// When a key is looked at next.
@@ -36,7 +37,7 @@ impl From<Option<Timestamp>> for Next {
 /// What a controller is for.
 pub trait Reconciler: Send + Sync + 'static {
     /// What a pass is about.
-    type Key: Clone + Ord + Display + Send + Sync + 'static;
+    type Key: Tenant + Clone + Ord + Display + Send + Sync + 'static;
     /// What is remembered of a key from one pass to the next, in one place: it is all forgotten with the key, with the lease, and with
     /// a pass that panicked.
     type State: Default + Send + 'static;
@@ -92,6 +93,7 @@ impl<R: Reconciler> Controller<R> {
             leadership.gained().await;
             // Another replica has led meanwhile.
             self.states.lock().clear();
+            self.reconciler.queue().forget();
             self.reconciler.leads();
             let mut lost = leadership.clone();
             loop {
@@ -129,8 +131,7 @@ impl<R: Reconciler> Controller<R> {
         .await;
     }
 
-    /// When to look again; the present time if the pass failed.
-    async fn look(&self, key: &R::Key) -> Result<Option<Instant>, Instant> {
+    async fn look(&self, key: &R::Key) -> Ended {
         let started = clock::monotonic();
         let mut state = self.states.lock().remove(key).unwrap_or_default();
         let pass = Box::pin(self.reconciler.reconcile(key, &mut state));
@@ -142,7 +143,7 @@ impl<R: Reconciler> Controller<R> {
                 self.metrics.panics.inc();
                 let cause = words_of(&*panic);
                 error!(cause, "a pass panicked: this is a bug in Rayfleet; it is taken again");
-                return Err(clock::monotonic());
+                return Ended::Failed(clock::monotonic());
             }
         };
         if matches!(next, Ok(Next::Gone)) {
@@ -151,15 +152,16 @@ impl<R: Reconciler> Controller<R> {
             self.states.lock().insert(key.clone(), state);
         }
         match next {
-            Ok(Next::Gone | Next::WhenMarked) => Ok(None),
-            Ok(Next::At(wake)) => Ok(Some(instant_of(wake, clock::now(), clock::monotonic()))),
+            Ok(Next::Gone) => Ended::Gone,
+            Ok(Next::WhenMarked) => Ended::Done(None),
+            Ok(Next::At(wake)) => Ended::Done(Some(instant_of(wake, clock::now(), clock::monotonic()))),
             Err(error) => {
                 if error.is_conflict() {
                     debug!(%error, "the object changed meanwhile; looking again");
                 } else {
                     warn!(%error, "a pass ended early; it is taken again");
                 }
-                Err(clock::monotonic())
+                Ended::Failed(clock::monotonic())
             }
         }
     }

@@ -28,9 +28,13 @@ use crate::metrics::Metrics;
 
 /// Time between looks while something is about to happen.
 const QUICK: Duration = Duration::from_millis(300);
-/// At a group that starts a look may come later by this share of the time waited, up to the time between looks at one that serves: of
-/// a thousand groups that start at once, or one whose model loads for an hour, asking costs no more than what it finds is worth.
+/// At a group that starts a look may come later by this share of the time waited, up to [`SLOW`]: of a thousand groups that start at
+/// once, or one whose model loads for an hour, asking costs no more than what it finds is worth.
 const SHARE: u32 = 20;
+/// The same of a group that has answered its probe and waits for its gate. It has nothing more to say but that it failed.
+const PASSED_SHARE: u32 = 4;
+/// Longest time between looks at a group that starts.
+const SLOW: Duration = Duration::from_secs(4);
 /// Time between looks at a group that waits for its pods, or with all of its nodes in for its engine to be launched.
 const NO_ENGINE: Duration = Duration::from_secs(2);
 /// Time between looks at an engine that serves.
@@ -217,7 +221,7 @@ impl Agent {
             _ if self.slow => AFTER_TROUBLE,
             PollInterval::Quick => QUICK,
             PollInterval::Starting if self.awaits_others(assignment) => NO_ENGINE,
-            PollInterval::Starting => starting(clock::monotonic().saturating_duration_since(self.changed)),
+            PollInterval::Starting => starting(self.waited(), self.has_passed(assignment)),
             PollInterval::Steady => self.undisturbed(assignment).unwrap_or(STEADY),
         };
         // A command that failed is tried again then.
@@ -234,6 +238,17 @@ impl Agent {
         let Engine::Launched { submission, .. } = &assignment.engine else { return false };
         let waits = !assignment.pods.well || self.complete.as_ref() == Some(submission);
         waits && self.absent.as_ref() == Some(submission)
+    }
+
+    /// For how long nothing has changed.
+    fn waited(&self) -> Duration {
+        clock::monotonic().saturating_duration_since(self.changed)
+    }
+
+    /// Whether its engine has answered its probe.
+    fn has_passed(&self, assignment: &Assignment) -> bool {
+        let Engine::Launched { submission, .. } = &assignment.engine else { return false };
+        self.memory.has_passed(submission)
     }
 
     /// Where the group answers; `None` before its head has an address.
@@ -290,8 +305,9 @@ impl Agent {
 }
 
 /// Time until the next look at a group that starts and about which nothing has changed for so long.
-fn starting(waited: Duration) -> Duration {
-    (waited / SHARE).clamp(QUICK, STEADY)
+fn starting(waited: Duration, has_passed: bool) -> Duration {
+    let share = if has_passed { PASSED_SHARE } else { SHARE };
+    (waited / share).clamp(QUICK, SLOW)
 }
 
 #[cfg(test)]

@@ -104,7 +104,7 @@ async fn a_change_of_a_budget_has_its_fleets_budgets_looked_at_and_not_the_fleet
     bench.sent().await;
     while bench.index.fleet_queue.depth() > 0 {
         let fleet = bench.index.fleet_queue.next(rayfleet_runtime::clock::monotonic).await;
-        bench.index.fleet_queue.done(&fleet, Ok(None));
+        bench.index.fleet_queue.done(&fleet, rayfleet_runtime::queue::Ended::Done(None));
     }
     let budgets = bench.index.read(|store| store.budgets.keys().cloned().collect::<Vec<_>>());
     bench.api.remove(&Kind::BUDGET, "n", "g").unwrap();

@@ -102,7 +102,7 @@ async fn marked(index: &Index) -> Vec<String> {
     while index.fleet_queue.depth() > 0 {
         let next = index.fleet_queue.next(clock::monotonic);
         let key = tokio::time::timeout(Duration::from_secs(1), next).await.unwrap();
-        index.fleet_queue.done(&key, Ok(None));
+        index.fleet_queue.done(&key, rayfleet_runtime::queue::Ended::Done(None));
         names.push(key.name);
     }
     names.sort();

@@ -2,6 +2,7 @@
 //! test breaks in one way.
 
 mod faults;
+mod page;
 mod shown;
 mod simulated;
 mod unread;

@@ -1,5 +1,7 @@
 //! The command on the simulated API server.
 
+use std::time::Duration;
+
 use rayfleet_api::names;
 use rayfleet_cli_kit::testing::Kept;
 use rayfleet_cli_kit::{Format, clock};
@@ -166,4 +168,24 @@ async fn pods_that_are_not_read_in_time_are_no_ok() {
     assert_eq!(code, 1, "{text}");
     assert!(text.contains("?     pods          pods: no answer from the API server"), "{text}");
     assert!(text.contains("\nnot everything was read: "), "{text}");
+}
+
+/// Its time is an hour old by the clock of whoever asks, and it is written again.
+#[tokio::test(start_paused = true)]
+async fn a_lease_of_an_odd_time_is_watched() {
+    let server = server(&World::new());
+    let set = |time: &str| {
+        let renewed = json!({"spec": {"renewTime": time}});
+        server.0.merge_patch(&Kind::LEASE, "rayfleet-system", "rayfleet-orchestrator", &renewed).unwrap();
+    };
+    set("2020-03-01T11:00:00.000000Z");
+    let (code, text) = diagnosed(&server.fleets(), &DiagnoseArgs::default()).await;
+    assert!(code == 1 && text.contains("error: no orchestrator leads: lease"), "{text}");
+    let (fleets, args) = (server.fleets(), DiagnoseArgs::default());
+    let renewal = async {
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        set("2020-03-01T11:00:02.000000Z");
+    };
+    let ((code, text), ()) = futures::join!(diagnosed(&fleets, &args), renewal);
+    assert!(code == 0 && text.contains("and renews its lease; its clock differs"), "{text}");
 }

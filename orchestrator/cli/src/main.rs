@@ -37,7 +37,7 @@ async fn main() -> ExitCode {
     // Only this program could have installed a provider other than ring.
     let _ = rustls::crypto::ring::default_provider().install_default();
     match run(&cli).await {
-        Ok(code) => code,
+        Ok(()) => ExitCode::SUCCESS,
         Err(fault) => {
             // As kubectl does it, for people in every format.
             Terminal::find(Format::Text).fault(&fault);
@@ -46,13 +46,11 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn run(cli: &Cli) -> Result<ExitCode, CliError> {
+async fn run(cli: &Cli) -> Result<(), CliError> {
     let fleets = connect::connect(&cli.global);
-    let done = match &cli.command {
+    match &cli.command {
         Command::Status(args) => status::run(args, &fleets.await?, &Terminal::find(args.format())).await,
-        Command::Diagnose(args) => {
-            return diagnose::run(args, &fleets.await?, &Terminal::find(args.output)).await;
-        }
+        Command::Diagnose(args) => diagnose::run(args, &fleets.await?, &Terminal::find(args.output)).await,
         Command::Plan(args) => plan::run(args, &fleets.await?, &Terminal::find(args.output)).await,
         Command::Rollout(command) => {
             rollout::run(command, &fleets.await?, &Terminal::find(Format::Text)).await
@@ -65,6 +63,5 @@ async fn run(cli: &Cli) -> Result<ExitCode, CliError> {
             let words: Vec<String> = words.collect();
             template::run(args, &cli.global, &words, &Terminal::find(args.out.output))
         }
-    };
-    done.map(|()| ExitCode::SUCCESS)
+    }
 }

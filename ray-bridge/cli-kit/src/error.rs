@@ -46,7 +46,8 @@ impl CliError {
         Self { kind: Kind::Failed, message: message.into(), cure: None }
     }
 
-    /// The answer is no, and the result has said so: nothing is left but the exit code.
+    /// The answer is no, and the result has said so: nothing is left but the exit code. How a command that has
+    /// printed what is wrong ends with 1.
     pub fn said() -> Self {
         Self::plain("")
     }

@@ -10,7 +10,9 @@ use rayfleet_cli_kit::Format;
 RayClusters, pods, nodes, Ray and engine to the endpoints; says the first thing that is wrong,
 what shows it, and the cure. Changes nothing. What you may not read is said and left out.
 
-Exit code: 0 nothing is wrong, 1 something is, 2 the command line cannot be used.
+Exit code: 0 nothing is wrong, 1 something is or not everything could be read in time,
+2 the command line cannot be used. All calls together take no longer than six times
+--request-timeout.
 
 Examples:
   kubectl rayfleet diagnose llama              # why does it not serve, or not progress

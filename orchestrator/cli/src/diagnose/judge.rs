@@ -1,18 +1,11 @@
 //! From facts to steps: the links in their order, first those of the cluster, then those of each fleet. A link
 //! without which nothing after it means anything ends the chain. What each link asks is in `chain`.
 
-use kube::ResourceExt;
-
+use super::answer::items;
+use super::case::Case;
 use super::chain::{api, control, groups, kuberay, orchestrator, rollout, spec};
-use super::facts::{Facts, FleetFacts};
+use super::facts::Facts;
 use super::finding::{Finding, Link, State, Step, Verdict};
-
-/// A fleet with what was read beside it.
-#[derive(Clone, Copy)]
-pub(super) struct Case<'a> {
-    pub(super) facts: &'a Facts,
-    pub(super) of: &'a FleetFacts,
-}
 
 /// What was found, link by link. The first step that is wrong explains those after it.
 pub(super) fn judge(facts: &Facts) -> Vec<Step> {
@@ -28,8 +21,11 @@ pub(super) fn judge(facts: &Facts) -> Vec<Step> {
             return steps;
         }
     }
-    for of in facts.fleets.iter().flatten() {
+    for of in items(&facts.fleets) {
         steps.extend(fleet(&Case { facts, of }));
+    }
+    for key in &facts.unreadable {
+        steps.push(control::unreadable(key).step(Link::Control, Some(key.as_str())));
     }
     steps
 }
@@ -48,7 +44,8 @@ fn fleet(case: &Case<'_>) -> Vec<Step> {
         steps.push(rollout::moves(case).step(Link::Rollout, Some(&key)));
     }
     if !is_wrong(&steps) {
-        steps.push(rollout::now(case).step(Link::Now, Some(&key)));
+        let whole = steps.iter().all(|step| step.state != State::Unknown);
+        steps.push(rollout::now(case, whole).step(Link::Now, Some(&key)));
     }
     steps
 }
@@ -69,44 +66,4 @@ pub(super) fn first(steps: &[Step]) -> Vec<(Option<&str>, &Finding)> {
         }
     }
     first
-}
-
-impl<'a> Case<'a> {
-    pub(super) fn name(&self) -> String {
-        self.of.fleet.name_any()
-    }
-
-    pub(super) fn namespace(&self) -> String {
-        self.of.fleet.namespace().unwrap_or_default()
-    }
-
-    pub(super) fn key(&self) -> String {
-        format!("{}/{}", self.namespace(), self.name())
-    }
-
-    /// A condition of the fleet that says `status`.
-    pub(super) fn condition(
-        &self,
-        kind: &str,
-        status: &str,
-    ) -> Option<&'a rayfleet_api::status::FleetCondition> {
-        let mut all = self.of.fleet.status.iter().flat_map(|status| &status.conditions);
-        all.find(|condition| condition.type_ == kind && condition.status == status)
-    }
-
-    pub(super) fn rollout(&self) -> Option<&'a rayfleet_api::status::RolloutStatus> {
-        self.of.fleet.status.as_ref()?.rollout.as_ref()
-    }
-
-    /// What goes back to the revision before, if the present one has never been complete.
-    pub(super) fn or_undo(&self) -> String {
-        let unproven = self
-            .rollout()
-            .is_some_and(|rollout| rollout.stable.as_ref().is_some_and(|stable| *stable != rollout.to));
-        if !unproven {
-            return String::new();
-        }
-        let (name, namespace) = (self.name(), self.namespace());
-        format!("; if the revision is at fault: kubectl rayfleet rollout undo {name} -n {namespace}")
-    }
 }

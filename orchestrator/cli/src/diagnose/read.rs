@@ -1,48 +1,46 @@
-//! Every call of `diagnose` to the API server: each within the time limit, each list in pages and bounded. An
-//! object that is missing or may not be read is a fact. No conclusions here.
+//! What `diagnose` asks the API server: that of the cluster, that of each namespace with fleets once for all of them,
+//! that of each fleet, and the nodes. An object that is missing or may not be read is a fact. No conclusions here.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::future::Future;
+use std::time::Duration;
 
 use futures::StreamExt;
-use http::header::DATE;
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::Lease as LeaseKind;
-use k8s_openapi::api::core::v1::{Event as EventKind, Pod as PodKind};
+use k8s_openapi::api::core::v1::{Event as EventKind, Pod as PodKind, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
-use kube::api::{GetParams, ListParams};
-use kube::client::Body;
+use kube::api::ListParams;
 use kube::core::Request;
-use kube::{Error, Resource, ResourceExt};
+use kube::{Resource, ResourceExt};
 use rayfleet_api::status::Phase;
 use rayfleet_api::{RayClusterFleet, names};
 use rayfleet_cli_kit::clock;
-use rayfleet_text::cut;
-use rayfleet_text::pieces::{Page, without_managed_fields};
-use serde::de::DeserializeOwned;
+use rayfleet_text::pieces::without_managed_fields;
 
+use super::answer::{Answer, List, NoAnswer};
+use super::answer::{items, shares};
 use super::args::DiagnoseArgs;
-use super::facts::{self, Answer, Cluster, Endpoint, Event, Facts, FleetFacts, NoAnswer, Pod};
+use super::calls::{Asked, Calls, in_namespace, read};
+use super::facts::{Facts, FleetFacts};
+use super::objects::{self, Cluster, Endpoint, Event, LEASE, Meta, Named, Pod, SYSTEM};
 use crate::error;
 use crate::fleets::Fleets;
 
-/// Objects per page, and pages per list: a fleet of 500 groups has fewer pods.
-const PAGE: u32 = 250;
-const PAGES: usize = 20;
-/// Nodes of one fleet that are read: those of its first groups that do not serve.
-const NODES: usize = 32;
-/// Fleets that are read at a time.
+/// Nodes that are read, and how many at a time: those of the first groups that do not serve.
+const NODES: usize = 256;
+const NODES_AT_ONCE: usize = 16;
+/// Namespaces, and fleets of each, that are read at a time.
 const AT_ONCE: usize = 4;
-/// Longest part of a refusal, in bytes.
-const LONGEST: usize = 512;
 
-/// Name and namespace of the orchestrator's lease, as in manifests/orchestrator.
-pub(super) const LEASE: &str = "rayfleet-orchestrator";
-pub(super) const SYSTEM: &str = "rayfleet-system";
+/// How long a lease of an odd time is watched: an orchestrator renews its own every two seconds.
+const WATCH: Duration = Duration::from_secs(5);
+
+/// A fleet, and when its spec was last written.
+type Found = (RayClusterFleet, Option<Timestamp>);
 
 /// Reads all that the chain needs.
 pub(super) async fn facts(args: &DiagnoseArgs, fleets: &Fleets) -> Facts {
-    let reader = Reader { fleets };
+    let reader = Reader { calls: Calls::new(fleets) };
     let namespace = if args.all_namespaces { String::new() } else { fleets.namespace.clone() };
     let mut facts = Facts {
         now: clock::now(),
@@ -50,283 +48,264 @@ pub(super) async fn facts(args: &DiagnoseArgs, fleets: &Fleets) -> Facts {
         namespace: namespace.clone(),
         asked: args.fleet.clone(),
         fleets: Err(NoAnswer::NotAsked),
+        unreadable: Vec::new(),
         fleet_crd: Err(NoAnswer::NotAsked),
         rayclusters: Err(NoAnswer::NotAsked),
         kuberay: Err(NoAnswer::NotAsked),
         lease: Err(NoAnswer::NotAsked),
+        renews: None,
         orchestrators: Err(NoAnswer::NotAsked),
+        nodes: BTreeMap::new(),
     };
-    match reader.server_time().await {
-        Ok(time) => facts.now = time.unwrap_or(facts.now),
-        Err(none) => {
-            facts.fleets = Err(none);
-            return facts;
-        }
+    if let Err(none) = reader.calls.server_time().await {
+        facts.fleets = Err(none);
+        return facts;
     }
+    facts.lease = reader.lease().await;
+    // Right behind the lease, whose age it measures: the rest takes as long as it takes.
+    facts.now = reader.calls.server_time().await.ok().flatten().unwrap_or_else(clock::now);
+    (facts.fleet_crd, facts.rayclusters, facts.kuberay, facts.orchestrators, facts.renews) = futures::join!(
+        reader.fleet_crd(),
+        reader.rayclusters(&namespace),
+        reader.kuberay(),
+        reader.orchestrators(),
+        reader.renews(&facts.lease, facts.now)
+    );
     let found = reader.fleets_of(&namespace, args.fleet.as_deref()).await;
+    let found = found.map(|(found, unreadable)| {
+        facts.unreadable = unreadable;
+        found
+    });
     facts.fleets = match found {
-        Ok(found) => {
-            let details = found.into_iter().map(|(fleet, written)| reader.details(fleet, written));
-            Ok(futures::stream::iter(details).buffered(AT_ONCE).collect().await)
-        }
+        Ok(found) => Ok(reader.all(found).await),
         Err(none) => Err(none),
     };
-    let cluster = (reader.fleet_crd(), reader.rayclusters(&namespace), reader.kuberay());
-    (facts.fleet_crd, facts.rayclusters, facts.kuberay) = futures::join!(cluster.0, cluster.1, cluster.2);
-    (facts.lease, facts.orchestrators) = futures::join!(reader.lease(), reader.orchestrators());
+    facts.nodes = reader.nodes(items(&facts.fleets)).await;
     facts
 }
 
 struct Reader<'a> {
-    fleets: &'a Fleets,
+    calls: Calls<'a>,
 }
 
 impl Reader<'_> {
-    /// Whether anything answers, and its time: this machine's clock may be wrong. Any answer will do.
-    async fn server_time(&self) -> Answer<Option<Timestamp>> {
-        let request = http::Request::get("/version").body(Body::empty());
-        let call = async {
-            let request = request.map_err(Error::HttpError)?;
-            self.fleets.client.send(request).await
-        };
-        let answer = match self.within(call).await {
-            Err(NoAnswer::Missing | NoAnswer::Forbidden { .. }) => return Ok(None),
-            answer => answer?,
-        };
-        let date = answer.headers().get(DATE).and_then(|date| date.to_str().ok());
-        let date = date.and_then(|date| jiff::fmt::rfc2822::parse(date).ok());
-        Ok(date.map(|date| date.timestamp()))
-    }
-
-    async fn fleets_of(
-        &self,
-        namespace: &str,
-        name: Option<&str>,
-    ) -> Answer<Vec<(RayClusterFleet, Option<Timestamp>)>> {
+    /// Fleets, and the names of those that cannot be read.
+    async fn fleets_of(&self, namespace: &str, name: Option<&str>) -> Answer<(List<Found>, Vec<String>)> {
         let path = RayClusterFleet::url_path(&(), in_namespace(namespace));
         let one = name.map(|name| ListParams::default().fields(&format!("metadata.name={name}")));
         let asked = Asked { path, resource: "rayclusterfleets.orchestration.aibrix.ai", namespace };
-        self.list(&asked, one.unwrap_or_default(), facts::fleet).await
+        let named = |text: &str| {
+            let Named { metadata } = read(text)?;
+            (!metadata.name.is_empty()).then(|| format!("{}/{}", metadata.namespace, metadata.name))
+        };
+        let fleet = |text: &str| objects::fleet(text).map_or_else(|| named(text).map(Err), |it| Some(Ok(it)));
+        let List { items, unreadable, ends } =
+            self.calls.list(&asked, one.unwrap_or_default(), fleet).await?;
+        let (found, odd): (Vec<_>, Vec<_>) = items.into_iter().partition(Result::is_ok);
+        let found = List { items: found.into_iter().flatten().collect(), unreadable, ends };
+        Ok((found, odd.into_iter().filter_map(Result::err).collect()))
     }
 
-    /// What belongs to a fleet.
-    async fn details(&self, fleet: RayClusterFleet, written: Option<Timestamp>) -> FleetFacts {
-        let (namespace, name) = (fleet.namespace().unwrap_or_default(), fleet.name_any());
-        let ours = || ListParams::default().labels(&format!("{}={name}", names::LABEL_FLEET));
-        let clusters = Asked::rayclusters(&namespace);
-        let clusters = self.list(&clusters, ours(), read::<Cluster>);
-        let pods = Asked::core::<PodKind>("pods", &namespace);
-        let pods = self.list(&pods, ours(), read::<Pod>);
-        let (clusters, pods, events, replica_sets, endpoints) = futures::join!(
-            clusters,
-            pods,
-            self.events(&namespace, &name),
-            self.replica_sets(&fleet, &namespace),
-            self.endpoints(&namespace, &name)
-        );
-        let nodes = self.nodes(&fleet, pods.as_deref().unwrap_or_default()).await;
-        FleetFacts { fleet, written, clusters, pods, events, replica_sets, endpoints, nodes }
-    }
-
-    /// Warnings about the fleet itself, and about RayClusters and pods of the namespace that are named after it.
-    async fn events(&self, namespace: &str, fleet: &str) -> Answer<Vec<Event>> {
-        let asked = Asked::core::<EventKind>("events", namespace);
-        let about = |kind: &str| format!("type=Warning,involvedObject.kind={kind}");
-        let of_fleet = format!("{},involvedObject.name={fleet}", about(names::KIND));
-        let mut all = Vec::new();
-        for fields in [of_fleet, about("RayCluster"), about("Pod")] {
-            let events = self.list(&asked, ListParams::default().fields(&fields), |text| {
-                let event = read::<Event>(text)?;
-                event.involved_object.name.starts_with(fleet).then_some(event)
-            });
-            all.extend(events.await?);
+    /// What belongs to each fleet, namespace by namespace.
+    async fn all(&self, found: List<Found>) -> List<FleetFacts> {
+        let mut namespaces: BTreeMap<String, Vec<Found>> = BTreeMap::new();
+        for fleet in found.items {
+            namespaces.entry(fleet.0.namespace().unwrap_or_default()).or_default().push(fleet);
         }
-        Ok(all)
+        let reads =
+            namespaces.into_iter().map(async |(name, fleets)| Box::pin(self.namespace(&name, fleets)).await);
+        let read: Vec<Vec<FleetFacts>> = futures::stream::iter(reads).buffered(AT_ONCE).collect().await;
+        List { items: read.into_iter().flatten().collect(), unreadable: found.unreadable, ends: found.ends }
     }
 
-    async fn replica_sets(&self, fleet: &RayClusterFleet, namespace: &str) -> Answer<Vec<String>> {
+    /// The fleets of a namespace: each kind is listed once, and shared out.
+    async fn namespace(&self, namespace: &str, fleets: Vec<Found>) -> Vec<FleetFacts> {
+        let names: Vec<String> = fleets.iter().map(|(fleet, _)| fleet.name_any()).collect();
+        let selector = match &*names {
+            [one] => format!("{}={one}", names::LABEL_FLEET),
+            _ => names::LABEL_FLEET.to_owned(),
+        };
+        let ours = || ListParams::default().labels(&selector);
+        let (clusters, pods) = (Asked::rayclusters(namespace), Asked::core::<PodKind>("pods", namespace));
+        let (clusters, pods, events, sets) = futures::join!(
+            self.calls.list(&clusters, ours(), read::<Cluster>),
+            self.calls.list(&pods, ours(), read::<Pod>),
+            self.events(namespace),
+            self.replica_sets(namespace)
+        );
+        let labelled = |metadata: &Meta| {
+            let fleet = metadata.label(names::LABEL_FLEET)?;
+            names.iter().position(|name| name == fleet)
+        };
+        let clusters = shares(clusters, names.len(), |it| labelled(&it.metadata));
+        let pods = shares(pods, names.len(), |it| labelled(&it.metadata));
+        let about = subjects(&fleets, &pods);
+        let events = shares(events, names.len(), |event| {
+            let subject = &event.involved_object;
+            about.get(&(subject.kind.clone(), subject.name.clone())).copied()
+        });
+        let sets = shares(sets, names.len(), |set| {
+            let owners = set.owner_references.iter().flatten();
+            let uids: Vec<&str> = owners.map(|owner| &*owner.uid).collect();
+            let owns = |uid: &String| uids.contains(&uid.as_str());
+            fleets.iter().position(|(fleet, _)| fleet.metadata.uid.as_ref().is_some_and(owns))
+        });
+        let lists = clusters.into_iter().zip(pods).zip(events.into_iter().zip(sets));
+        let details = fleets.into_iter().zip(lists).map(async |((fleet, written), lists)| {
+            let name = fleet.name_any();
+            let (service, endpoints) =
+                futures::join!(self.service(namespace, &name), self.endpoints(namespace, &name));
+            let ((clusters, pods), (events, replica_sets)) = lists;
+            FleetFacts { fleet, written, clusters, pods, events, replica_sets, service, endpoints }
+        });
+        futures::stream::iter(details).buffered(AT_ONCE).collect().await
+    }
+
+    /// Warnings about fleets, RayClusters and pods; those that were read count if others were not.
+    async fn events(&self, namespace: &str) -> Answer<List<Event>> {
+        let asked = Asked::core::<EventKind>("events", namespace);
+        let about = |kind: &str| {
+            let fields = format!("type=Warning,involvedObject.kind={kind}");
+            self.calls.list(&asked, ListParams::default().fields(&fields), read::<Event>)
+        };
+        let (fleets, clusters, pods) = futures::join!(about(names::KIND), about("RayCluster"), about("Pod"));
+        Ok(joined([fleets, clusters, pods]))
+    }
+
+    async fn replica_sets(&self, namespace: &str) -> Answer<List<Meta>> {
         let (group, version) = (names::GROUP, names::VERSION);
         let path = format!("/apis/{group}/{version}/namespaces/{namespace}/rayclusterreplicasets");
         let asked = Asked { path, resource: "rayclusterreplicasets.orchestration.aibrix.ai", namespace };
-        let uid = fleet.metadata.uid.clone().unwrap_or_default();
-        let owned = |text: &str| {
-            let set = read::<Cluster>(text)?.metadata;
-            let is_owned = set.owner_references.iter().flatten().any(|owner| owner.uid == uid);
-            is_owned.then_some(set.name)
-        };
-        match self.list(&asked, ListParams::default(), owned).await {
+        let set = |text: &str| read::<Named>(text).map(|set| set.metadata);
+        match self.calls.list(&asked, ListParams::default(), set).await {
             // Nobody has installed AIBrix.
-            Err(NoAnswer::Missing) => Ok(Vec::new()),
+            Err(NoAnswer::Missing) => Ok(List::default()),
             answer => answer,
         }
     }
 
-    async fn endpoints(&self, namespace: &str, fleet: &str) -> Answer<Vec<Endpoint>> {
+    async fn service(&self, namespace: &str, fleet: &str) -> Answer<Named> {
+        self.calls.get(&Asked::core::<Service>("services", namespace), fleet, read).await
+    }
+
+    async fn endpoints(&self, namespace: &str, fleet: &str) -> Answer<List<Endpoint>> {
         let path = EndpointSlice::url_path(&(), in_namespace(namespace));
         let asked = Asked { path, resource: "endpointslices.discovery.k8s.io", namespace };
         let of = ListParams::default().labels(&format!("kubernetes.io/service-name={fleet}"));
         let slice = |text: &str| read::<EndpointSlice>(&without_managed_fields(text)?);
-        let slices = self.list(&asked, of, slice).await?;
-        let endpoints = slices.into_iter().flat_map(|slice| slice.endpoints.unwrap_or_default());
+        let List { items, unreadable, ends } = self.calls.list(&asked, of, slice).await?;
+        let endpoints = items.into_iter().flat_map(|slice| slice.endpoints.unwrap_or_default());
         let addresses = endpoints.flat_map(|endpoint| {
             let ready = endpoint.conditions.and_then(|conditions| conditions.ready).unwrap_or(true);
             endpoint.addresses.into_iter().map(move |address| Endpoint { address, ready })
         });
-        Ok(addresses.collect())
+        Ok(List { items: addresses.collect(), unreadable, ends })
     }
 
-    /// The nodes of the pods of groups that do not serve, and of groups that the fleet blames.
-    async fn nodes(&self, fleet: &RayClusterFleet, pods: &[Pod]) -> BTreeMap<String, Answer<facts::Node>> {
-        let groups = fleet.status.iter().flat_map(|status| &status.groups);
-        let idle: BTreeSet<&str> =
-            groups.filter(|group| group.phase != Phase::Ready).map(|group| group.name.as_str()).collect();
-        let of_idle =
-            |pod: &&Pod| pod.metadata.label(names::RAY_LABEL_CLUSTER).is_some_and(|g| idle.contains(g));
-        let wanted: BTreeSet<&String> =
-            pods.iter().filter(of_idle).filter_map(|pod| pod.spec.node_name.as_ref()).collect();
-        let reads = wanted.into_iter().take(NODES).map(async |name| {
+    /// The nodes of the pods of groups that do not serve, each once.
+    async fn nodes(&self, fleets: &[FleetFacts]) -> BTreeMap<String, Answer<objects::Node>> {
+        let wanted: BTreeSet<&String> = fleets.iter().flat_map(idle_nodes).collect();
+        let reads = wanted.into_iter().enumerate().map(async |(at, name)| {
             let asked = Asked { path: "/api/v1/nodes".to_owned(), resource: "nodes", namespace: "" };
-            (name.clone(), self.get(&asked, name, facts::node).await)
+            let node = if at < NODES {
+                self.calls.get(&asked, name, objects::node).await
+            } else {
+                Err(NoAnswer::TooLong(NODES))
+            };
+            (name.clone(), node)
         });
-        futures::future::join_all(reads).await.into_iter().collect()
+        futures::stream::iter(reads).buffered(NODES_AT_ONCE).collect().await
     }
 
-    async fn fleet_crd(&self) -> Answer<facts::Crd> {
+    async fn fleet_crd(&self) -> Answer<objects::Crd> {
         let path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions".to_owned();
         let asked = Asked { path, resource: "customresourcedefinitions.apiextensions.k8s.io", namespace: "" };
-        self.get(&asked, error::RESOURCE, facts::crd).await
+        self.calls.get(&asked, error::RESOURCE, objects::crd).await
     }
 
     /// Whether the API server knows RayClusters: one page of one object says so.
     async fn rayclusters(&self, namespace: &str) -> Answer<()> {
         let asked = Asked::rayclusters(namespace);
         let request = Request::new(&asked.path).list(&ListParams::default().limit(1));
-        self.text("list", &asked, request).await.map(drop)
+        self.calls.text("list", &asked, request).await.map(drop)
     }
 
-    async fn kuberay(&self) -> Answer<Vec<Pod>> {
+    async fn kuberay(&self) -> Answer<List<Pod>> {
         let asked = Asked::core::<PodKind>("pods", "");
         let operator = ListParams::default().labels("app.kubernetes.io/name=kuberay-operator");
-        self.list(&asked, operator, read).await
+        self.calls.first_page(&asked, operator, read).await
     }
 
-    async fn lease(&self) -> Answer<facts::Lease> {
+    async fn lease(&self) -> Answer<objects::Lease> {
         let path = LeaseKind::url_path(&(), in_namespace(SYSTEM));
         let asked = Asked { path, resource: "leases.coordination.k8s.io", namespace: SYSTEM };
-        self.get(&asked, LEASE, read).await
+        self.calls.get(&asked, LEASE, read).await
     }
 
-    async fn orchestrators(&self) -> Answer<Vec<Pod>> {
+    /// Whether a lease whose time is odd is written again: clocks differ, and who renews it leads all the same.
+    async fn renews(&self, lease: &Answer<objects::Lease>, now: Timestamp) -> Option<bool> {
+        let before = &lease.as_ref().ok()?.spec;
+        if before.renewed().is_none() || before.is_fresh(now) {
+            return None;
+        }
+        self.calls.wait(WATCH).await;
+        Some(self.lease().await.ok()?.spec.renewed() != before.renewed())
+    }
+
+    async fn orchestrators(&self) -> Answer<List<Pod>> {
         let asked = Asked::core::<PodKind>("pods", SYSTEM);
         let labels = "app.kubernetes.io/name=rayfleet,app.kubernetes.io/component=orchestrator";
-        self.list(&asked, ListParams::default().labels(labels), read).await
+        self.calls.list(&asked, ListParams::default().labels(labels), read).await
     }
+}
 
-    /// One object.
-    async fn get<T>(&self, asked: &Asked<'_>, name: &str, read: impl Fn(&str) -> Option<T>) -> Answer<T> {
-        let request = Request::new(&asked.path).get(name, &GetParams::default());
-        let text = self.text("get", asked, request).await?;
-        read(&text).ok_or_else(|| unreadable(asked.resource))
+/// Kind and name of what the warnings of each fleet are about, and which fleet it is. The ledger knows RayClusters
+/// that were never made.
+fn subjects(fleets: &[Found], pods: &[Answer<List<Pod>>]) -> BTreeMap<(String, String), usize> {
+    let mut subjects = BTreeMap::new();
+    for (at, ((fleet, _), pods)) in fleets.iter().zip(pods).enumerate() {
+        subjects.insert((names::KIND.to_owned(), fleet.name_any()), at);
+        let groups = fleet.status.iter().flat_map(|status| &status.groups);
+        subjects.extend(groups.map(|group| (("RayCluster".to_owned(), group.name.to_string()), at)));
+        subjects.extend(items(pods).iter().map(|pod| (("Pod".to_owned(), pod.metadata.name.clone()), at)));
     }
+    subjects
+}
 
-    /// A bounded list; objects that cannot be read are left out.
-    async fn list<T>(
-        &self,
-        asked: &Asked<'_>,
-        filter: ListParams,
-        read: impl Fn(&str) -> Option<T>,
-    ) -> Answer<Vec<T>> {
-        let mut params = filter.limit(PAGE);
-        let mut all = Vec::new();
-        for _ in 0..PAGES {
-            let text = self.text("list", asked, Request::new(&asked.path).list(&params)).await?;
-            let page = Page::of(&text).ok_or_else(|| unreadable(asked.resource))?;
-            all.extend(page.items.iter().filter_map(|item| read(item)));
-            match page.metadata.token {
-                Some(token) if !token.is_empty() => params.continue_token = Some(token),
-                _ => break,
+/// Lists as one that says what is missing from any.
+fn joined<T>(lists: [Answer<List<T>>; 3]) -> List<T> {
+    let mut all = List::default();
+    for list in lists {
+        match list {
+            Ok(list) => {
+                all.items.extend(list.items);
+                all.unreadable = all.unreadable.saturating_add(list.unreadable);
+                all.ends = all.ends.or(list.ends);
             }
-        }
-        Ok(all)
-    }
-
-    async fn text(
-        &self,
-        verb: &'static str,
-        asked: &Asked<'_>,
-        request: Result<http::Request<Vec<u8>>, kube::core::request::Error>,
-    ) -> Answer<String> {
-        let call = async { self.fleets.client.request_text(request.map_err(Error::BuildRequest)?).await };
-        match self.within(call).await {
-            Err(NoAnswer::Forbidden { words, .. }) => Err(NoAnswer::Forbidden {
-                verb,
-                resource: asked.resource,
-                namespace: asked.namespace.to_owned(),
-                words,
-            }),
-            answer => answer,
+            Err(none) => all.ends = all.ends.or(Some(none)),
         }
     }
-
-    /// One call within the time limit.
-    async fn within<T>(&self, call: impl Future<Output = Result<T, Error>>) -> Answer<T> {
-        let Fleets { server, timeout, namespace, .. } = self.fleets;
-        let failed = |fault: rayfleet_cli_kit::CliError| NoAnswer::Failed {
-            what: cut(&fault.message, LONGEST),
-            cure: fault.cure,
-        };
-        match tokio::time::timeout(*timeout, call).await {
-            Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(Error::Api(status))) if status.code == 404 => Err(NoAnswer::Missing),
-            Ok(Err(Error::Api(status))) if status.code == 403 => Err(NoAnswer::Forbidden {
-                verb: "",
-                resource: "",
-                namespace: String::new(),
-                words: cut(&status.message, LONGEST),
-            }),
-            Ok(Err(fault)) => Err(failed(error::api(&fault, server, namespace, None))),
-            Err(_) => Err(failed(error::no_answer(server, timeout.as_secs_f64()))),
-        }
-    }
+    all
 }
 
-/// Objects of a kind in a namespace; an empty one stands for all.
-struct Asked<'a> {
-    path: String,
-    resource: &'static str,
-    namespace: &'a str,
-}
-
-impl<'a> Asked<'a> {
-    fn core<K: Resource<DynamicType = ()>>(resource: &'static str, namespace: &'a str) -> Self {
-        Self { path: K::url_path(&(), in_namespace(namespace)), resource, namespace }
-    }
-
-    fn rayclusters(namespace: &'a str) -> Self {
-        let path = match in_namespace(namespace) {
-            Some(namespace) => format!("/apis/ray.io/v1/namespaces/{namespace}/rayclusters"),
-            None => "/apis/ray.io/v1/rayclusters".to_owned(),
-        };
-        Self { path, resource: "rayclusters.ray.io", namespace }
-    }
-}
-
-fn in_namespace(namespace: &str) -> Option<&str> {
-    Some(namespace).filter(|namespace| !namespace.is_empty())
-}
-
-fn unreadable(resource: &str) -> NoAnswer {
-    NoAnswer::Failed { what: format!("the reply for {resource} cannot be read"), cure: None }
-}
-
-fn read<T: DeserializeOwned>(text: &str) -> Option<T> {
-    serde_json::from_str(text).ok()
+/// Nodes of the pods of groups that do not serve.
+fn idle_nodes(of: &FleetFacts) -> impl Iterator<Item = &String> {
+    let groups = of.fleet.status.iter().flat_map(|status| &status.groups);
+    let idle: BTreeSet<&str> =
+        groups.filter(|group| group.phase != Phase::Ready).map(|group| group.name.as_str()).collect();
+    let pods = items(&of.pods).iter();
+    let is_idle = move |pod: &&Pod| {
+        pod.metadata.label(names::RAY_LABEL_CLUSTER).is_some_and(|group| idle.contains(group))
+    };
+    pods.filter(is_idle).filter_map(|pod| pod.spec.node_name.as_ref())
 }
 
 #[cfg(test)]
 mod tests {
+    use http::header::DATE;
     use http::{Request as HttpRequest, Response};
     use kube::Client;
+    use kube::client::Body;
 
     use super::*;
     use crate::simulated::fleets;

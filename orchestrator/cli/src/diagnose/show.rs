@@ -6,8 +6,15 @@ use serde_json::{Value, json};
 use super::finding::{Finding, Link, State, Step};
 use super::judge;
 
+/// Said below everything else.
+const CUT: &str = "
+not everything was read: time, a bound or an error of the API server was in the way (lines with ?)
+cure:  ask for one fleet or namespace, or give it longer with --request-timeout
+";
+
 /// The steps of the cluster, then those of each fleet, each with what is wrong first of all behind them.
-pub(super) fn text(steps: &[Step], color: bool) -> String {
+/// `cut`: not everything was read.
+pub(super) fn text(steps: &[Step], cut: bool, color: bool) -> String {
     let first = judge::first(steps);
     // Of many fleets those that are well have a line each.
     let many = steps.iter().filter(|step| step.link == Link::Control).count() > 1;
@@ -24,11 +31,15 @@ pub(super) fn text(steps: &[Step], color: bool) -> String {
         if step.fleet != fleet {
             shown(&mut text, fleet.as_deref());
             fleet.clone_from(&step.fleet);
-            text.extend(["\n", step.fleet.as_deref().unwrap_or_default(), "\n"]);
+            let key = one_line(step.fleet.as_deref().unwrap_or_default());
+            text.extend(["\n", &*key, "\n"]);
         }
         text.push_str(&line(step, color));
     }
     shown(&mut text, fleet.as_deref());
+    if cut {
+        text.push_str(CUT);
+    }
     text
 }
 
@@ -60,10 +71,10 @@ fn wrong(finding: &Finding, color: bool) -> String {
 }
 
 /// The document of `-o json` and `-o yaml`.
-pub(super) fn document(steps: &[Step]) -> Value {
+pub(super) fn document(steps: &[Step], cut: bool) -> Value {
     let findings: Vec<Value> = judge::first(steps)
         .into_iter()
         .map(|(fleet, finding)| json!({"fleet": fleet, "finding": finding}))
         .collect();
-    json!({"wrong": !findings.is_empty(), "first": findings, "steps": steps})
+    json!({"wrong": !findings.is_empty(), "cut": cut, "first": findings, "steps": steps})
 }

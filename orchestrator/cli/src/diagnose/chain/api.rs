@@ -1,7 +1,8 @@
 //! The API server answers, lets the reader read fleets, and has Rayfleet's CRD of them.
 
-use super::{not_read, place, quoted};
-use crate::diagnose::facts::{Facts, NoAnswer};
+use super::words::{missing, not_read, place, quoted};
+use crate::diagnose::answer::{NoAnswer, is_whole};
+use crate::diagnose::facts::Facts;
 use crate::diagnose::finding::{Finding, Subject, Verdict};
 use crate::error::{self, RESOURCE};
 
@@ -25,6 +26,13 @@ pub(crate) fn server(facts: &Facts) -> Verdict {
             evidence: vec![format!("the API server: {}", quoted(words))],
             cure: bind(namespace),
         }),
+        Err(none @ (NoAnswer::TooLong(_) | NoAnswer::OutOfTime(_))) => Verdict::Wrong(Finding {
+            subject: Subject::new("APIServer", "", server),
+            about: None,
+            what: format!("the API server {server} has not listed any fleet: {}", not_read(none)),
+            evidence: Vec::new(),
+            cure: "give it longer with --request-timeout".to_owned(),
+        }),
         Err(NoAnswer::Missing | NoAnswer::NotAsked) | Ok(_) => Verdict::Ok(format!("{server} answers")),
     }
 }
@@ -44,7 +52,7 @@ fn bind(namespace: &str) -> String {
 
 /// The CRD is there and Rayfleet's, and so is the fleet that was asked for.
 pub(crate) fn fleets(facts: &Facts) -> Verdict {
-    let crd = |what: &str, cure: &str| {
+    let wrong = |what: &str, cure: &str| {
         Verdict::Wrong(Finding {
             subject: Subject::new("CustomResourceDefinition", "", RESOURCE),
             about: None,
@@ -54,24 +62,28 @@ pub(crate) fn fleets(facts: &Facts) -> Verdict {
         })
     };
     let Ok(found) = &facts.fleets else {
-        return crd(
+        return wrong(
             &format!("the API server knows no {RESOURCE}: Rayfleet is not installed"),
             "install it: docs/operations.md#install in its repository",
         );
     };
     match &facts.fleet_crd {
-        Ok(it) if it.deleting => crd(
+        Ok(it) if it.deleting => wrong(
             &format!("CustomResourceDefinition {RESOURCE} is being deleted, and every fleet with it"),
             "once they have gone, install it again: kubectl apply --server-side -f manifests/crd.yaml",
         ),
-        Ok(it) if !it.keeps_fields => crd(
+        Ok(it) if !it.keeps_fields => wrong(
             &format!(
                 "CustomResourceDefinition {RESOURCE} is not Rayfleet's (AIBrix's chart brings one of this name): \
                  it drops spec.model and status.groups"
             ),
             "apply Rayfleet's: kubectl apply --server-side --force-conflicts -f manifests/crd.yaml",
         ),
-        _ if found.is_empty() && facts.asked.is_some() => {
+        _ if is_whole(&facts.fleets)
+            && found.items.is_empty()
+            && facts.unreadable.is_empty()
+            && facts.asked.is_some() =>
+        {
             let name = facts.asked.as_deref().unwrap_or_default();
             let missing = error::not_found(name, &facts.namespace);
             Verdict::Wrong(Finding {
@@ -82,12 +94,17 @@ pub(crate) fn fleets(facts: &Facts) -> Verdict {
                 cure: missing.cure.unwrap_or_default(),
             })
         }
-        Ok(_) => Verdict::Ok(format!("Rayfleet's, {}", count(found.len()))),
-        Err(none) => Verdict::Ok(format!(
-            "served, {}; its fields are not checked: {}",
-            count(found.len()),
-            not_read(none)
-        )),
+        crd => {
+            let fleets = count(found.items.len().saturating_add(facts.unreadable.len()));
+            let says = match crd {
+                Ok(_) => format!("Rayfleet's, {fleets}"),
+                Err(none) => format!("served, {fleets}; its fields are not checked: {}", not_read(none)),
+            };
+            match missing("fleets", &facts.fleets) {
+                Some(missing) => Verdict::Unknown(format!("{says}; {missing}")),
+                None => Verdict::Ok(says),
+            }
+        }
     }
 }
 

@@ -6,9 +6,11 @@ use rayfleet_api::status::{Phase, RolloutStep};
 use rayfleet_api::valid::after;
 use rayfleet_cli_kit::age;
 
-use super::groups::{Group, Stop, Trouble};
-use super::{failure, kuberay, quoted, said};
-use crate::diagnose::facts::{Cluster, condition};
+use super::group::{Group, Stop, Trouble};
+use super::words::{quoted, said};
+use super::{failure, kuberay};
+use crate::diagnose::answer::is_whole;
+use crate::diagnose::objects::{Cluster, condition};
 
 /// `spec.managedBy` of a RayCluster that KubeRay's operator looks after; the default.
 const KUBERAY: &str = "ray.io/kuberay-operator";
@@ -109,7 +111,7 @@ fn ignored(group: &Group<'_>, cluster: &Cluster) -> Option<Trouble> {
     let missing = group.status.phase == Phase::Provisioning
         && old(group.status.phase_since.as_ref().map(|time| time.0))
         && old(created)
-        && group.case.of.pods.is_ok()
+        && is_whole(&group.case.of.pods)
         && !group.pods.iter().any(|pod| pod.metadata.deletion_timestamp.is_some())
         && cluster.spec.pods().and_then(|pods| usize::try_from(pods).ok()) > Some(group.live().count());
     if !unread && !missing {

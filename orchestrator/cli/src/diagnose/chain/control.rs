@@ -6,15 +6,32 @@ use kube::ResourceExt;
 use rayfleet_api::names::{ANNOTATION_TAKE_OVER, KIND};
 use rayfleet_api::valid::after;
 
-use super::{not_read, orchestrator, quoted, said};
+use super::orchestrator;
+use super::words::{missing, not_read, quoted, said};
+use crate::diagnose::answer::items;
+use crate::diagnose::case::Case;
 use crate::diagnose::finding::{Finding, Subject, Verdict};
-use crate::diagnose::judge::Case;
 
 /// Reasons of the orchestrator, of a condition and of an event.
 const OWNED_BY_AIBRIX: &str = "OwnedByAIBrix";
 const CRD_REPLACED: &str = "CRDReplaced";
 /// An event of a state that lasts comes again within this time.
 const RECENT: Duration = Duration::from_mins(30);
+
+/// A fleet, as `namespace/name`, that is not of the form that its CRD demands.
+pub(crate) fn unreadable(key: &str) -> Verdict {
+    let (namespace, name) = key.split_once('/').unwrap_or(("", key));
+    Verdict::Wrong(Finding {
+        subject: Subject::new(KIND, namespace, name),
+        about: None,
+        what: format!("fleet {key} cannot be read"),
+        evidence: Vec::new(),
+        cure: format!(
+            "see kubectl -n {namespace} get rayclusterfleet {name} -o json, and whether this program is as \
+                       new as the orchestrator"
+        ),
+    })
+}
 
 /// Nobody else writes, and the orchestrator has observed the spec.
 pub(crate) fn own(case: &Case<'_>) -> Verdict {
@@ -26,7 +43,7 @@ pub(crate) fn own(case: &Case<'_>) -> Verdict {
         evidence,
         cure,
     };
-    let sets = case.of.replica_sets.as_deref().unwrap_or_default();
+    let sets = items(&case.of.replica_sets);
     let stalled = case.condition("Stalled", "True").filter(|it| it.reason == OWNED_BY_AIBRIX);
     if stalled.is_some() || !sets.is_empty() {
         let agreed = case.of.fleet.annotations().get(ANNOTATION_TAKE_OVER).is_some_and(|it| it == "true");
@@ -39,7 +56,7 @@ pub(crate) fn own(case: &Case<'_>) -> Verdict {
         let mut evidence: Vec<String> = stalled.into_iter().map(said).collect();
         if let Some(set) = sets.first() {
             let more = if sets.len() > 1 { format!(" and {} more", sets.len() - 1) } else { String::new() };
-            evidence.push(format!("RayClusterReplicaSet {set}{more} is owned by the fleet"));
+            evidence.push(format!("RayClusterReplicaSet {}{more} is owned by the fleet", set.name));
         }
         return Verdict::Wrong(finding(
             Some("Stalled/OwnedByAIBrix"),
@@ -54,7 +71,7 @@ pub(crate) fn own(case: &Case<'_>) -> Verdict {
         ));
     }
     let late = orchestrator::is_late(case.of, case.facts.now);
-    let replaced = case.of.events.iter().flatten().find(|event| {
+    let replaced = items(&case.of.events).iter().find(|event| {
         let recent = event.at().is_some_and(|at| after(at, RECENT) > case.facts.now);
         recent && event.reason.as_deref() == Some(CRD_REPLACED) && event.involved_object.kind == KIND
     });
@@ -67,10 +84,16 @@ pub(crate) fn own(case: &Case<'_>) -> Verdict {
         ));
     }
     if late {
+        let leads = match &case.facts.lease {
+            Ok(_) => "an orchestrator leads, and works on other fleets or on none".to_owned(),
+            Err(answer) => format!("whether an orchestrator leads is not known: {}", not_read(answer)),
+        };
+        let mut evidence = vec![leads];
+        evidence.extend(missing("events", &case.of.events));
         return Verdict::Wrong(finding(
             Some("status.observedGeneration"),
             orchestrator::lateness(case.of, case.facts.now),
-            vec!["an orchestrator leads, and works on other fleets or on none".to_owned()],
+            evidence,
             format!(
                 "if it has --namespaces (RAYFLEET_NAMESPACES), add {namespace}; else see its log: kubectl -n \
                  rayfleet-system logs deployment/rayfleet-orchestrator"
@@ -80,8 +103,9 @@ pub(crate) fn own(case: &Case<'_>) -> Verdict {
     if case.of.fleet.metadata.deletion_timestamp.is_some() {
         return Verdict::Waits("it is being deleted: its groups drain first".to_owned());
     }
-    match &case.of.replica_sets {
-        Ok(_) => Verdict::Ok("only Rayfleet works on it".to_owned()),
-        Err(none) => Verdict::Ok(format!("no other controller is reported; not checked: {}", not_read(none))),
-    }
+    // The orchestrator reports another controller, too.
+    Verdict::Ok(match missing("RayClusterReplicaSets", &case.of.replica_sets) {
+        None => "only Rayfleet works on it".to_owned(),
+        Some(missing) => format!("no other controller is reported; not checked: {missing}"),
+    })
 }

@@ -5,8 +5,9 @@ use std::time::Duration;
 use rayfleet_api::status::{FailureKind, Phase};
 use rayfleet_api::valid::after;
 
-use super::groups::{Group, Stop, Trouble};
-use super::{at, failure, quoted, said};
+use super::failure;
+use super::group::{Group, Stop, Trouble};
+use super::words::{at, quoted, said};
 
 /// A launch that Ray refuses is reported at once; one that it takes is there within seconds.
 const PATIENCE: Duration = Duration::from_secs(30);

@@ -4,8 +4,10 @@
 use rayfleet_api::status::{FailureKind, Goal, GroupStatus, Phase};
 use rayfleet_cli_kit::age;
 
-use super::groups::{Group, Trouble};
-use super::{at, pod_problem, quoted};
+use super::group::{Group, Trouble};
+use super::pod_problem;
+use super::words::{at, quoted};
+use crate::diagnose::answer::is_whole;
 
 /// Whether it has failed and does not serve again yet.
 pub(super) fn recovers(status: &GroupStatus) -> bool {
@@ -146,6 +148,12 @@ fn cure(group: &Group<'_>, kind: Option<FailureKind>) -> String {
 /// Where the engine's log is. With `spec.model` it is that of a Ray job, named by group, engine and launch.
 fn log(group: &Group<'_>, head: &str) -> String {
     let (status, namespace) = (group.status, group.namespace());
+    if is_whole(&group.case.of.pods) && group.head().is_none() {
+        let fleet = group.case.name();
+        return format!(
+            "its head is gone, and the engine's log with it; see kubectl -n {namespace} describe rayclusterfleet {fleet}"
+        );
+    }
     if group.case.of.fleet.spec.model.is_none() {
         return format!("read the engine's log: kubectl -n {namespace} logs {head}");
     }

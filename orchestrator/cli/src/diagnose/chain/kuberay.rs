@@ -1,12 +1,18 @@
-//! KubeRay is installed: its CRD, and its operator as far as its pods may be listed.
+//! KubeRay is installed: its CRD is there. Pods with its operator's label are shown, and nothing is concluded from
+//! them: whoever may create pods in any namespace may set that label. That KubeRay acts shows on each RayCluster.
 
-use super::{not_read, pod_problem};
-use crate::diagnose::facts::{Facts, NoAnswer};
+use super::pod_problem;
+use super::words::{missing, not_read};
+use crate::diagnose::answer::{NoAnswer, items};
+use crate::diagnose::facts::Facts;
 use crate::diagnose::finding::{Finding, Subject, Verdict};
+use crate::diagnose::objects::Pod;
 
 const LABEL: &str = "app.kubernetes.io/name=kuberay-operator";
+/// Pods that are shown.
+const MOST: usize = 5;
 
-/// The CRD of RayClusters is there, and an operator is not known to be down.
+/// The CRD of RayClusters is there.
 pub(crate) fn installed(facts: &Facts) -> Verdict {
     match &facts.rayclusters {
         Err(NoAnswer::Missing) => Verdict::Wrong(Finding {
@@ -17,34 +23,39 @@ pub(crate) fn installed(facts: &Facts) -> Verdict {
             cure: "install KubeRay 1.6 or later with its CRDs: docs/operations.md#install".to_owned(),
         }),
         Err(none) => Verdict::Unknown(not_read(none)),
-        Ok(()) => match &facts.kuberay {
-            Ok(pods) if pods.iter().any(pod_problem::is_ready) => {
-                Verdict::Ok("its CRD is there, its operator is ready".to_owned())
+        Ok(()) => {
+            let pods = items(&facts.kuberay);
+            let place = |pod: &Pod| format!("{}/{}", pod.metadata.namespace, pod.metadata.name);
+            match (pods.iter().find(|pod| pod_problem::is_ready(pod)), pods.first()) {
+                (Some(ready), _) => Verdict::Ok(format!(
+                    "its CRD is there; pod {}, labelled as its operator, is ready",
+                    place(ready)
+                )),
+                (None, Some(first)) => Verdict::Unknown(format!(
+                    "its CRD is there; pod {}, labelled as its operator, is not ready, and no other is",
+                    place(first)
+                )),
+                (None, None) => match missing("its operator", &facts.kuberay) {
+                    Some(missing) => Verdict::Ok(format!("its CRD is there; not checked: {missing}")),
+                    None => Verdict::Ok(format!("its CRD is there; no pod has the label {LABEL}")),
+                },
             }
-            Ok(pods) if !pods.is_empty() => {
-                let first = pods.first().map(|pod| &pod.metadata);
-                let (namespace, name) = first.map(|it| (&*it.namespace, &*it.name)).unwrap_or_default();
-                Verdict::Wrong(Finding {
-                    subject: Subject::new("Pod", namespace, name),
-                    about: None,
-                    what: "KubeRay's operator is not ready: it makes and repairs no pods".to_owned(),
-                    evidence: operator(facts),
-                    cure: format!("see kubectl -n {namespace} describe pod {name}, and its log"),
-                })
-            }
-            Ok(_) => Verdict::Ok(format!("its CRD is there; no pod has the label {LABEL}")),
-            Err(none) => {
-                Verdict::Ok(format!("its CRD is there; its operator is not checked: {}", not_read(none)))
-            }
-        },
+        }
     }
 }
 
-/// What is known of the operator's pods, as evidence.
+/// Pods that are labelled as the operator, as evidence.
 pub(super) fn operator(facts: &Facts) -> Vec<String> {
-    match &facts.kuberay {
-        Ok(pods) if pods.is_empty() => vec![format!("no pod of any namespace has the label {LABEL}")],
-        Ok(pods) => pods.iter().map(pod_problem::in_words).collect(),
-        Err(none) => vec![format!("KubeRay's operator: {}", not_read(none))],
+    let pods = items(&facts.kuberay);
+    let words = |pod: &Pod| {
+        let namespace = &pod.metadata.namespace;
+        format!("labelled as KubeRay's operator in namespace {namespace}: {}", pod_problem::in_words(pod))
+    };
+    let mut evidence: Vec<String> = pods.iter().take(MOST).map(words).collect();
+    let missing = missing("KubeRay's operator", &facts.kuberay);
+    if missing.is_none() && pods.is_empty() {
+        evidence.push(format!("no pod of any namespace has the label {LABEL}"));
     }
+    evidence.extend(missing);
+    evidence
 }

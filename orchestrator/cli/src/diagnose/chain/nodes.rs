@@ -3,10 +3,16 @@
 use rayfleet_api::status::Phase;
 use rayfleet_core::capacity::{NodeRoom, closing};
 
-use super::groups::{Group, Stop, Trouble};
-use super::{ago, pod_problem, quoted};
-use crate::diagnose::facts::{NoAnswer, Node, Pod, time};
+use super::group::{Group, Stop, Trouble};
+use super::pod_problem;
+use super::words::{ago, quoted};
+use crate::diagnose::answer::NoAnswer;
 use crate::diagnose::finding::Subject;
+use crate::diagnose::objects::{Node, Pod, time};
+
+/// What happens without anybody's help.
+const ELSEWHERE: &str =
+    "the group is re-created on other nodes as far as there is room; if there is none, add a node";
 
 pub(super) fn alive(group: &Group<'_>) -> Stop {
     if group.status.phase == Phase::Ready {
@@ -15,10 +21,11 @@ pub(super) fn alive(group: &Group<'_>) -> Stop {
     let mut leaves = None;
     for pod in &group.pods {
         let Some(name) = pod.spec.node_name.as_deref() else { continue };
-        match group.case.of.nodes.get(name) {
+        match group.case.facts.nodes.get(name) {
             Some(Err(NoAnswer::Missing)) => {
                 let words = format!("node {name} is gone, and pod {} was on it", pod.metadata.name);
-                return Stop::Wrong(lost(group, name, pod, words, Vec::new()));
+                let gone = lost(group, name, pod, words, Vec::new());
+                return Stop::Wrong(Trouble { cure: ELSEWHERE.to_owned(), ..gone });
             }
             Some(Ok(node)) => {
                 if let Some(trouble) = down(group, name, node, pod) {
@@ -68,7 +75,7 @@ fn lost(group: &Group<'_>, name: &str, pod: &Pod, what: String, mut evidence: Ve
         evidence,
         cure: format!(
             "see to the machine of {name}: kubectl describe node {name}; once it is off for good: kubectl delete node \
-             {name}. The group is re-created on other nodes as far as there is room"
+             {name}. Then {ELSEWHERE}"
         ),
     }
 }

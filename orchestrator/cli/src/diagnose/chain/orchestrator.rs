@@ -6,54 +6,75 @@ use jiff::Timestamp;
 use rayfleet_api::valid::after;
 use rayfleet_cli_kit::age;
 
-use super::{ago, not_read, pod_problem, quoted};
-use crate::diagnose::facts::{self, Facts, FleetFacts, LeaseSpec, NoAnswer};
+use super::pod_problem;
+use super::words::{ago, missing, not_read, quoted};
+use crate::diagnose::answer::{NoAnswer, is_whole, items};
+use crate::diagnose::facts::{Facts, FleetFacts};
 use crate::diagnose::finding::{Finding, Subject, Verdict};
-use crate::diagnose::read::{LEASE, SYSTEM};
+use crate::diagnose::objects::{LEASE, LeaseSpec, SYSTEM};
 
 /// A change of a spec is observed within seconds; a new leader takes half a minute.
 const PATIENCE: Duration = Duration::from_mins(1);
-/// What a lease may be older than its duration: clocks differ.
-const SLACK: Duration = Duration::from_secs(15);
-/// Duration of a lease that does not say it, in seconds.
-const LEASE_SECONDS: i64 = 15;
+/// Pods that are shown.
+const MOST: usize = 5;
 
 /// Somebody leads, as far as that is known.
 pub(crate) fn leads(facts: &Facts) -> Verdict {
-    let late = || facts.fleets.iter().flatten().find(|of| is_late(of, facts.now));
     match &facts.lease {
-        Ok(lease) => match held(&lease.spec, facts.now) {
-            Ok(says) => Verdict::Ok(says),
-            Err(what) => none(facts, what),
-        },
-        Err(answer) => {
-            let lease = format!("lease {LEASE} in namespace {SYSTEM}: {}", not_read(answer));
-            match late() {
-                Some(of) => none(facts, format!("no orchestrator works: {}", lateness(of, facts.now))),
-                None if facts.fleets.iter().flatten().next().is_none() => match answer {
-                    NoAnswer::Missing => none(facts, format!("no orchestrator works: {lease}")),
-                    _ => Verdict::Unknown(lease),
-                },
-                None => Verdict::Ok(format!("the statuses of fleets follow their specs; {lease}")),
-            }
-        }
+        Ok(lease) => held(&lease.spec, facts).unwrap_or_else(|what| none(facts, what)),
+        Err(answer) => by_statuses(facts, answer),
     }
 }
 
 /// Who leads, or that nobody does.
-fn held(lease: &LeaseSpec, now: Timestamp) -> Result<String, String> {
+fn held(lease: &LeaseSpec, facts: &Facts) -> Result<Verdict, String> {
+    let place = format!("lease {LEASE} in namespace {SYSTEM}");
     let holder = lease.holder_identity.as_deref().unwrap_or_default();
-    let renewed = facts::time(lease.renew_time.as_deref());
     if holder.is_empty() {
-        return Err(format!("no orchestrator leads: lease {LEASE} in namespace {SYSTEM} has no holder"));
+        return Err(format!("no orchestrator leads: {place} has no holder"));
     }
-    let seconds = lease.lease_duration_seconds.unwrap_or(LEASE_SECONDS).clamp(1, 3600);
-    let lasts = Duration::from_secs(seconds.unsigned_abs()) + SLACK;
-    let renewed_words = format!("renewed {}", ago(renewed, now));
-    if renewed.is_some_and(|renewed| after(renewed, lasts) >= now) {
-        Ok(format!("{} leads, lease {renewed_words}", quoted(holder)))
+    let Some(renewed) = lease.renewed() else {
+        return Err(format!("no orchestrator leads: {place} has no time of its renewal"));
+    };
+    let apart = if renewed > facts.now {
+        format!("{} ahead of the API server's clock", age::span(age::between(facts.now, renewed)))
     } else {
-        Err(format!("no orchestrator leads: lease {LEASE} in namespace {SYSTEM} was last {renewed_words}"))
+        ago(Some(renewed), facts.now)
+    };
+    if lease.is_fresh(facts.now) {
+        return Ok(Verdict::Ok(format!("{} leads, lease renewed {apart}", quoted(holder))));
+    }
+    match facts.renews {
+        Some(true) => Ok(Verdict::Ok(format!(
+            "{} leads and renews its lease; its clock differs: the lease before was written {apart}",
+            quoted(holder)
+        ))),
+        _ => Err(format!("no orchestrator leads: {place} was last renewed {apart}")),
+    }
+}
+
+/// Without the lease: statuses that follow their specs show that an orchestrator works.
+fn by_statuses(facts: &Facts, answer: &NoAnswer) -> Verdict {
+    let lease = format!("lease {LEASE} in namespace {SYSTEM}: {}", not_read(answer));
+    let fleets = items(&facts.fleets);
+    let late: Vec<&FleetFacts> = fleets.iter().filter(|of| is_late(of, facts.now)).collect();
+    let follows = |of: &FleetFacts| of.fleet.status.is_some() && !is_late(of, facts.now);
+    match (late.first(), answer) {
+        // One that is late beside others that are not may be left out with --namespaces: that is said of it alone.
+        _ if fleets.iter().any(follows) => {
+            Verdict::Ok(format!("the statuses of fleets follow their specs; {lease}"))
+        }
+        (Some(of), _) => {
+            let more = match late.len() {
+                1 => String::new(),
+                all => format!(", and {} others are late, too", all - 1),
+            };
+            none(facts, format!("no orchestrator works: {}{more}", lateness(of, facts.now)))
+        }
+        (None, NoAnswer::Missing) if fleets.is_empty() => {
+            none(facts, format!("no orchestrator works: {lease}"))
+        }
+        (None, _) => Verdict::Unknown(lease),
     }
 }
 
@@ -72,35 +93,33 @@ pub(super) fn lateness(of: &FleetFacts, now: Timestamp) -> String {
     let since = age::since(of.written, now);
     match of.fleet.status.as_ref().and_then(|status| status.observed_generation) {
         Some(observed) => format!(
-            "fleet {name} is at generation {generation} for {since}, and its status is of generation {observed}"
+            "fleet {name} has been at generation {generation} for {since}, and its status is of generation {observed}"
         ),
         None => format!("fleet {name} has had no status for {since}"),
     }
 }
 
 fn none(facts: &Facts, what: String) -> Verdict {
-    let mut evidence = Vec::new();
-    match &facts.orchestrators {
-        Ok(pods) if pods.is_empty() => {
-            evidence.push(format!("namespace {SYSTEM} has no pod of the orchestrator"));
-        }
-        Ok(pods) => evidence.extend(pods.iter().map(pod_problem::in_words)),
-        Err(answer) => evidence.push(format!("the orchestrator's pods: {}", not_read(answer))),
+    let pods = items(&facts.orchestrators);
+    let mut evidence: Vec<String> = pods.iter().take(MOST).map(pod_problem::in_words).collect();
+    evidence.extend(missing("the orchestrator's pods", &facts.orchestrators));
+    let known = is_whole(&facts.orchestrators);
+    if known && pods.is_empty() {
+        evidence.push(format!("namespace {SYSTEM} has no pod of the orchestrator"));
     }
-    let installed = facts.orchestrators.as_ref().is_ok_and(|pods| !pods.is_empty());
-    let cure = if installed {
+    let cure = if !pods.is_empty() {
         format!(
-            "see kubectl -n {SYSTEM} describe pods, and kubectl -n {SYSTEM} logs deployment/{LEASE}; an installation with another \
-                 --lease-namespace has its lease there"
+            "see kubectl -n {SYSTEM} describe pods, and kubectl -n {SYSTEM} logs deployment/{LEASE}; an installation \
+             with another --lease-namespace has its lease there"
         )
-    } else {
+    } else if known {
         format!("install it: docs/operations.md#install (kubectl -n {SYSTEM} get deployments,pods,leases)")
+    } else {
+        format!(
+            "ask whoever runs it to see kubectl -n {SYSTEM} get deployments,pods,leases, and whether its --namespaces \
+             (RAYFLEET_NAMESPACES) has this one"
+        )
     };
-    Verdict::Wrong(Finding {
-        subject: Subject::new("Lease", SYSTEM, LEASE),
-        about: None,
-        what,
-        evidence,
-        cure,
-    })
+    let subject = Subject::new("Lease", SYSTEM, LEASE);
+    Verdict::Wrong(Finding { subject, about: None, what, evidence, cure })
 }

@@ -1,22 +1,10 @@
 //! What keeps one pod from running, by the states of the pod and its containers. Which group it is of does not
 //! matter here.
 
-use rayfleet_core::observed::PodProblem;
+use rayfleet_core::observed::{PodProblem, STUCK};
 
-use super::quoted;
-use crate::diagnose::facts::{Container, Pod, Terminated, condition};
-
-/// Waiting reasons that do not pass by themselves within moments.
-const STUCK: [&str; 8] = [
-    "ImagePullBackOff",
-    "ErrImagePull",
-    "ErrImageNeverPull",
-    "InvalidImageName",
-    "CrashLoopBackOff",
-    "CreateContainerConfigError",
-    "CreateContainerError",
-    "RunContainerError",
-];
+use super::words::quoted;
+use crate::diagnose::objects::{Container, Pod, Terminated, condition};
 
 /// The trouble of a pod, if it has one. `subject` is the image or container that it is about.
 pub(super) fn problem(pod: &Pod) -> Option<PodProblem> {
@@ -87,7 +75,7 @@ pub(super) fn init_container(pod: &Pod) -> Option<&str> {
 /// Whether anything of it has started.
 pub(super) fn has_started(pod: &Pod) -> bool {
     containers(pod).any(|container| {
-        let ran = |state: &crate::diagnose::facts::ContainerState| {
+        let ran = |state: &crate::diagnose::objects::ContainerState| {
             state.running.is_some() || state.terminated.is_some()
         };
         container.state.as_ref().is_some_and(ran) || container.last_state.as_ref().is_some_and(ran)

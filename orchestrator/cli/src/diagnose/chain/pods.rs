@@ -8,9 +8,10 @@ use rayfleet_api::valid::after;
 use rayfleet_cli_kit::age;
 use rayfleet_core::observed::PodProblem;
 
-use super::groups::{Group, Stop, Trouble, comes_up};
-use super::{pod_problem, quoted};
-use crate::diagnose::facts::{Event, Pod};
+use super::group::{Group, Stop, Trouble, comes_up};
+use super::pod_problem;
+use super::words::quoted;
+use crate::diagnose::objects::{Event, Pod};
 
 /// Warnings about what a node does not give a pod, the one that explains the others first.
 const NOT_GIVEN: [&str; 6] = [
@@ -111,7 +112,7 @@ fn troubled(group: &Group<'_>, pod: &Pod, problem: &PodProblem) -> Trouble {
         ),
         "Unschedulable" => (
             "Unschedulable".to_owned(),
-            "no node has room for its pods".to_owned(),
+            "no node has room for the pods".to_owned(),
             "add nodes, free what the pods request, or lower spec.replicas; the scheduler's words say what is missing"
                 .to_owned(),
         ),
@@ -153,7 +154,7 @@ fn not_ready(group: &Group<'_>, since: Timestamp) -> Trouble {
         subject: group.subject(),
         about: Some("status.groups[].notReadySince".to_owned()),
         what: format!(
-            "it served, and its pods are not all ready for {}",
+            "it served, and its pods have not all been ready for {}",
             age::since(Some(since), group.case.facts.now)
         ),
         evidence,

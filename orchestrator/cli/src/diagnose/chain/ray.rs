@@ -6,8 +6,9 @@ use rayfleet_api::status::Phase;
 use rayfleet_api::valid::after;
 use rayfleet_cli_kit::age;
 
-use super::groups::{Group, Stop, Trouble};
-use super::{pod_problem, said};
+use super::group::{Group, Stop, Trouble};
+use super::pod_problem;
+use super::words::{ago, said};
 
 /// Ray forms within seconds once all containers are ready: KubeRay's probes ask Ray itself.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -38,8 +39,8 @@ pub(super) fn formed(group: &Group<'_>) -> Stop {
     let namespace = group.namespace();
     let head = group.head().map_or("HEAD-POD", |head| &*head.metadata.name);
     let what = match served {
-        Some(_) => format!("it served and has lost Ray for {}", age::since(served, now)),
-        None => format!("its Ray cluster does not form for {}, with all pods up", age::since(since, now)),
+        Some(_) => format!("it served and lost Ray {}", ago(served, now)),
+        None => format!("its Ray cluster has not formed for {}, with all pods up", age::since(since, now)),
     };
     let mut evidence = vec![format!("group {} is {}", group.status.name, group.message())];
     let address = group.cluster.and_then(|it| it.status.as_ref()?.head.as_ref()?.pod_ip.as_deref());

@@ -4,9 +4,9 @@ use rayfleet_api::names::KIND;
 use rayfleet_api::status::{FleetCondition, RolloutStep};
 use rayfleet_cli_kit::age;
 
-use super::{ago, quoted, said};
+use super::words::{ago, odd_status, quoted, said};
+use crate::diagnose::case::Case;
 use crate::diagnose::finding::{Finding, Subject, Verdict};
-use crate::diagnose::judge::Case;
 
 /// Conditions that hold a fleet or a part of it, the cause before its consequence: type, status, reason (any if
 /// empty), what that means, and what helps.
@@ -101,7 +101,12 @@ pub(crate) fn moves(case: &Case<'_>) -> Verdict {
     if let Some((condition, what, cure)) = held {
         return Verdict::Wrong(finding(case, condition, what, cure));
     }
-    let Some(rollout) = case.rollout() else { return Verdict::Waits("not observed yet".to_owned()) };
+    if let Some(odd) = odd_status(case) {
+        return Verdict::Unknown(odd);
+    }
+    let Some(rollout) = case.rollout() else {
+        return Verdict::Waits("not observed yet".to_owned());
+    };
     let step = match &rollout.reason {
         Some(reason) => quoted(&format!("{}: {reason}", rollout.step)),
         None => rollout.step.to_string(),
@@ -130,8 +135,8 @@ fn finding(case: &Case<'_>, condition: &FleetCondition, what: &str, cure: &str) 
     }
 }
 
-/// Nothing is wrong: what is the case, and since when.
-pub(crate) fn now(case: &Case<'_>) -> Verdict {
+/// Nothing is found wrong: what is the case, and since when. `whole`: whether everything could be read.
+pub(crate) fn now(case: &Case<'_>, whole: bool) -> Verdict {
     let now = case.facts.now;
     let status = case.of.fleet.status.clone().unwrap_or_default();
     let wanted = case.of.fleet.spec.replicas.unwrap_or(1);
@@ -148,6 +153,12 @@ pub(crate) fn now(case: &Case<'_>) -> Verdict {
     } else {
         format!("; new groups avoid {}, on which groups failed", avoided.join(", "))
     };
+    if !whole {
+        return Verdict::Unknown(format!(
+            "nothing is found wrong, and not all could be checked: {groups}; {}{moved}{avoided}",
+            rollout.step
+        ));
+    }
     if rollout.step == RolloutStep::Complete && status.ready_replicas >= wanted {
         return Verdict::Ok(format!("all is well: {groups}{moved}{avoided}"));
     }

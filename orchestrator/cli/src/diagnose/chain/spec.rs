@@ -4,9 +4,9 @@ use rayfleet_api::ValidFleet;
 use rayfleet_api::names::KIND;
 use rayfleet_api::status::RolloutStep;
 
-use super::{quoted, said};
+use super::words::{odd_status, quoted, said};
+use crate::diagnose::case::Case;
 use crate::diagnose::finding::{Finding, Subject, Verdict};
-use crate::diagnose::judge::Case;
 
 /// Rules that are named; a spec may break one in thousands of places.
 const MOST: usize = 8;
@@ -15,7 +15,10 @@ const MOST: usize = 8;
 pub(crate) fn accepted(case: &Case<'_>) -> Verdict {
     let generation = case.of.fleet.metadata.generation.unwrap_or_default();
     let Some(rollout) = case.rollout() else {
-        return Verdict::Waits(format!("generation {generation} is about to be observed"));
+        return match odd_status(case) {
+            Some(odd) => Verdict::Unknown(odd),
+            None => Verdict::Waits(format!("generation {generation} is about to be observed")),
+        };
     };
     let (name, namespace) = (case.name(), case.namespace());
     let refused = |about: Option<String>, by: &str, mut evidence: Vec<String>| {

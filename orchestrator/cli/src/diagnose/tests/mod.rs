@@ -2,17 +2,21 @@
 //! test breaks in one way.
 
 mod faults;
+mod page;
 mod shown;
 mod simulated;
+mod unread;
 
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::facts::{self, Crd, Endpoint, Facts, FleetFacts, NoAnswer};
+use super::answer::{Answer, List, NoAnswer};
+use super::facts::{Facts, FleetFacts};
 use super::finding::{Finding, Step};
 use super::judge;
+use super::objects::{self, Crd, Endpoint, Meta};
 use crate::sample;
 
 /// A fleet of two groups over two nodes each, and all that is read beside it.
@@ -87,35 +91,39 @@ impl World {
     }
 
     pub(super) fn facts(&self) -> Facts {
-        let parsed = |objects: &[Value]| objects.iter().map(from).collect();
-        let (fleet, written) = facts::fleet(&self.fleet.to_string()).unwrap();
+        let (fleet, written) = objects::fleet(&self.fleet.to_string()).unwrap();
         let nodes = self.nodes.iter();
         let of = FleetFacts {
             fleet,
             written,
-            clusters: Ok(self.clusters.iter().map(from).collect()),
-            pods: Ok(parsed(&self.pods)),
-            events: Ok(self.events.iter().map(from).collect()),
-            replica_sets: Ok(self.replica_sets.clone()),
-            endpoints: Ok(self.endpoints.clone()),
-            nodes: nodes
-                .map(|(name, node)| {
-                    let read = facts::node(&node.to_string());
-                    (name.clone(), read.filter(|_| !node.is_null()).ok_or(NoAnswer::Missing))
-                })
-                .collect(),
+            clusters: Ok(list(&self.clusters)),
+            pods: Ok(list(&self.pods)),
+            events: Ok(list(&self.events)),
+            replica_sets: Ok(List::from(
+                self.replica_sets.iter().map(|name| named(name)).collect::<Vec<_>>(),
+            )),
+            service: Ok(objects::Named::default()),
+            endpoints: Ok(List::from(self.endpoints.clone())),
         };
         let mut facts = Facts {
             now: now(),
             server: "https://api:6443".to_owned(),
             namespace: "serving".to_owned(),
             asked: Some("llama".to_owned()),
-            fleets: Ok(vec![of]),
+            fleets: Ok(List::from(vec![of])),
+            unreadable: Vec::new(),
             fleet_crd: Ok(Crd { keeps_fields: true, deleting: false }),
             rayclusters: Ok(()),
-            kuberay: Ok(parsed(&self.operators)),
+            kuberay: Ok(list(&self.operators)),
             lease: Ok(from(&self.lease)),
-            orchestrators: Ok(parsed(&self.orchestrators)),
+            renews: None,
+            orchestrators: Ok(list(&self.orchestrators)),
+            nodes: nodes
+                .map(|(name, node)| {
+                    let read = objects::node(&node.to_string());
+                    (name.clone(), read.filter(|_| !node.is_null()).ok_or(NoAnswer::Missing))
+                })
+                .collect(),
         };
         (self.answers)(&mut facts);
         facts
@@ -161,6 +169,12 @@ impl World {
         conditions.push(condition(kind, status, reason, message));
     }
 
+    /// The RayCluster of group 1 was not made.
+    pub(super) fn not_made(&mut self) {
+        self.clusters.pop();
+        self.pods.truncate(2);
+    }
+
     pub(super) fn pod(&mut self, number: usize, role: &str) -> &mut Value {
         let name = pod_name(number, role);
         self.pods.iter_mut().find(|pod| pod["metadata"]["name"] == *name).unwrap()
@@ -189,6 +203,20 @@ impl World {
 
 pub(super) fn now() -> Timestamp {
     sample::now()
+}
+
+fn list<T: serde::de::DeserializeOwned>(objects: &[Value]) -> List<T> {
+    List::from(objects.iter().map(from).collect::<Vec<T>>())
+}
+
+fn named(name: &str) -> Meta {
+    Meta { name: name.to_owned(), ..Meta::default() }
+}
+
+/// What may not be listed in the fleet's namespace.
+pub(super) fn forbidden<T>(resource: &'static str) -> Answer<T> {
+    let (verb, namespace) = ("list", "serving".to_owned());
+    Err(NoAnswer::Forbidden { verb, resource, namespace, words: String::new() })
 }
 
 fn from<T: serde::de::DeserializeOwned>(value: &Value) -> T {
@@ -248,7 +276,7 @@ fn pod(number: usize, role: &str, node: &str) -> Value {
     })
 }
 
-fn system_pod(namespace: &str, name: &str) -> Value {
+pub(super) fn system_pod(namespace: &str, name: &str) -> Value {
     json!({
         "metadata": {"name": name, "namespace": namespace},
         "spec": {"nodeName": "node-a"},

@@ -3,11 +3,12 @@
 use serde_json::{Value, json};
 
 use super::{World, group_name, node};
-use crate::diagnose::facts::{Facts, NoAnswer};
+use crate::diagnose::answer::{List, NoAnswer};
+use crate::diagnose::facts::Facts;
 use crate::diagnose::show;
 
 fn shown(world: &World) -> String {
-    show::text(&world.steps(), false)
+    show::text(&world.steps(), world.facts().is_cut(), false)
 }
 
 fn broken(edit: impl FnOnce(&mut World)) -> World {
@@ -49,7 +50,7 @@ fn forbidden() {
 fn no_kuberay() {
     let edit = |facts: &mut Facts| {
         facts.rayclusters = Err(NoAnswer::Missing);
-        facts.kuberay = Ok(Vec::new());
+        facts.kuberay = Ok(List::default());
     };
     insta::assert_snapshot!(shown(&broken(|world| world.answers = edit)));
 }
@@ -216,8 +217,8 @@ fn of_many_fleets_those_that_are_well_have_a_line() {
         world.fleet["metadata"]["name"] = json!("mistral");
         world.says("Progressing", "Unknown", "Paused", "Paused: spec.paused is true");
     });
-    facts.fleets.as_mut().unwrap().extend(paused.facts().fleets.unwrap());
-    insta::assert_snapshot!(show::text(&crate::diagnose::judge::judge(&facts), false));
+    facts.fleets.as_mut().unwrap().items.extend(paused.facts().fleets.unwrap().items);
+    insta::assert_snapshot!(show::text(&crate::diagnose::judge::judge(&facts), false, false));
 }
 
 #[test]
@@ -230,11 +231,10 @@ fn the_document_has_all_steps_and_the_first_finding() {
             "CreateRefused",
             "RayCluster llama-bcdfgh-1: exceeded quota: gpus",
         );
-        world.clusters.pop();
-        world.pods.truncate(2);
+        world.not_made();
     });
-    let document = show::document(&world.steps());
-    assert_eq!(document["wrong"], true);
+    let document = show::document(&world.steps(), false);
+    assert_eq!((&document["wrong"], &document["cut"]), (&json!(true), &json!(false)));
     let first = &document["first"][0];
     assert_eq!(
         (&first["fleet"], &first["finding"]["about"]),

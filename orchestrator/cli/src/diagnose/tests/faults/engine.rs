@@ -3,8 +3,9 @@
 use serde_json::json;
 
 use super::{Fault, ended, failed, stands};
-use crate::diagnose::facts::Endpoint;
+use crate::diagnose::answer::NoAnswer;
 use crate::diagnose::finding::Link;
+use crate::diagnose::objects::Endpoint;
 
 pub(super) const FAULTS: &[Fault] = &[
     // Ray.
@@ -27,7 +28,7 @@ pub(super) const FAULTS: &[Fault] = &[
         looks: |world| stands(world, "Forming", 6, "the Ray dashboard does not answer: timed out"),
         link: Link::Ray,
         about: "status.groups[].phase",
-        words: &["does not form for 4m", "does not answer: timed out", "NetworkPolicy"],
+        words: &["has not formed for 4m", "does not answer: timed out", "NetworkPolicy"],
     },
     Fault {
         name: "SIGKILL of a raylet, a Ray node is missing",
@@ -37,7 +38,7 @@ pub(super) const FAULTS: &[Fault] = &[
         },
         link: Link::Ray,
         about: "status.groups[].phase",
-        words: &["it served and has lost Ray for 30s", "1 of 2 Ray nodes are in"],
+        words: &["it served and lost Ray 30s ago", "1 of 2 Ray nodes are in"],
     },
     // The engine.
     Fault {
@@ -92,7 +93,7 @@ pub(super) const FAULTS: &[Fault] = &[
         words: &["node node-d is lost", "kubectl delete node"],
     },
     Fault {
-        name: "bad_input no-model",
+        name: "a model that is not there",
         looks: |world| {
             failed(world, "JobEnded", "the engine ended: /models/absent: no such folder: correct the path");
         },
@@ -111,12 +112,11 @@ pub(super) const FAULTS: &[Fault] = &[
                     "lastFailure": {"kind": "RankDied", "time": "2026-03-01T12:09:40Z"}
                 }),
             );
-            world.clusters.pop();
-            world.pods.truncate(2);
+            world.not_made();
         },
         link: Link::Engine,
         about: "RankDied",
-        words: &["re-created 2 times", "2026-03-01T12:11:00Z (in 60s)"],
+        words: &["re-created 2 times", "2026-03-01T12:11:00Z (in 60s)", "its head is gone"],
     },
     Fault {
         name: "Ray refuses the launch",
@@ -167,10 +167,46 @@ pub(super) const FAULTS: &[Fault] = &[
         words: &["is not open"],
     },
     Fault {
-        name: "the Service selects another head",
+        name: "the Service selects another pod",
         looks: |world| world.endpoints[1] = Endpoint { address: "10.9.9.9".to_owned(), ready: true },
         link: Link::Traffic,
         about: "endpoints",
         words: &["does not list its head", "10.9.9.9", "selector"],
+    },
+    Fault {
+        name: "the Service selects no pod",
+        looks: |world| world.endpoints.clear(),
+        link: Link::Traffic,
+        about: "endpoints",
+        words: &["2 groups", "Service llama has no endpoints", "selector"],
+    },
+    Fault {
+        name: "the Service is not there",
+        looks: |world| {
+            world.endpoints.clear();
+            world.answers = |facts| {
+                facts.fleets.as_mut().unwrap().items[0].service = Err(NoAnswer::Missing);
+            };
+        },
+        link: Link::Traffic,
+        about: "endpoints",
+        words: &["Service llama is not there", "makes it again within a minute"],
+    },
+    Fault {
+        name: "the Service's name is somebody else's, and it selects other pods",
+        looks: |world| {
+            world.says("ServiceFailed", "True", "Exists", "Service serving/llama is there already");
+            world.endpoints = vec![Endpoint { address: "10.9.9.9".to_owned(), ready: true }];
+        },
+        link: Link::Traffic,
+        about: "ServiceFailed/Exists",
+        words: &["is there already", "whose it is"],
+    },
+    Fault {
+        name: "a Ready group has lost its head",
+        looks: |world| drop(world.pods.remove(2)),
+        link: Link::Traffic,
+        about: "status.groups[].phase",
+        words: &["group llama-bcdfgh-1: Ready, but has no head pod"],
     },
 ];

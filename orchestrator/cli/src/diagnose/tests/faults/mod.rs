@@ -8,19 +8,35 @@ mod pods;
 
 use serde_json::{Value, json};
 
-use super::{World, pod_name};
-use crate::diagnose::facts::{Facts, NoAnswer};
-use crate::diagnose::finding::{Link, State};
+use super::{World, forbidden, pod_name};
+use crate::diagnose::answer::NoAnswer;
+use crate::diagnose::facts::Facts;
+use crate::diagnose::finding::{Finding, Link, State, Step};
 
 type Looks = fn(&mut World);
 
-/// A fault, how it looks, the link that is named, what it is about, and words that must be said.
-struct Fault {
-    name: &'static str,
+/// A fault, how it looks, the link that is named, what it is about, and words that must be said. `docs/diagnose.md`
+/// has each by its name.
+pub(super) struct Fault {
+    pub(super) name: &'static str,
     looks: Looks,
     link: Link,
     about: &'static str,
     words: &'static [&'static str],
+}
+
+impl Fault {
+    /// What is found first.
+    pub(super) fn first(&self) -> Option<(Step, Finding)> {
+        let mut world = World::new();
+        (self.looks)(&mut world);
+        world.first()
+    }
+}
+
+/// All faults, those of the cluster first.
+pub(super) fn all() -> impl Iterator<Item = &'static Fault> {
+    outside::FAULTS.iter().chain(pods::FAULTS).chain(engine::FAULTS)
 }
 
 /// Group 1 has failed with this kind and message.
@@ -68,10 +84,24 @@ fn unscheduled(world: &mut World, number: usize) {
     }]});
 }
 
-fn ours(world: &mut World, name: &str) {
-    let pod = world.pods.iter_mut().find(|pod| pod["metadata"]["name"] == *name).unwrap();
-    pod["status"]["conditions"] = json!([{"type": "ContainersReady", "status": "False"}]);
-    pod["status"]["containerStatuses"][0]["state"] = waits("ContainerCreating", "");
+/// Nothing of a pod of group 1 has started, and Kubernetes warns about it.
+fn not_given(world: &mut World, role: &str, reason: &str, message: &str) {
+    stands(world, "Provisioning", 9, reason);
+    let status = &mut world.pod(1, role)["status"];
+    status["conditions"] = json!([{"type": "ContainersReady", "status": "False"}]);
+    status["containerStatuses"][0]["state"] = waits("ContainerCreating", "");
+    world.warn("Pod", &pod_name(1, role), reason, message);
+}
+
+/// A container of group 1 waits for this reason, and has ended before.
+fn crashes(world: &mut World, role: &str, reason: &str, message: &str, last: &Value) {
+    stands(world, "Provisioning", 6, reason);
+    world.container(1, role, &waits(reason, message), last);
+}
+
+/// The fleet has stopped for this reason.
+fn stalled(world: &mut World, reason: &str, message: &str) {
+    world.says("Stalled", "True", reason, message);
 }
 
 fn no_fleets(facts: &mut Facts) {
@@ -85,17 +115,14 @@ fn late(world: &mut World) {
 
 #[test]
 fn every_fault_is_named_with_its_evidence_and_cure() {
-    let all = outside::FAULTS.iter().chain(pods::FAULTS).chain(engine::FAULTS);
     let complaints: Vec<String> =
-        all.filter_map(|fault| complaint(fault).map(|it| format!("{}: {it}", fault.name))).collect();
+        all().filter_map(|fault| complaint(fault).map(|it| format!("{}: {it}", fault.name))).collect();
     assert!(complaints.is_empty(), "{}", complaints.join("\n"));
 }
 
 /// What is not said of a fault as it should be.
 fn complaint(fault: &Fault) -> Option<String> {
-    let mut world = World::new();
-    (fault.looks)(&mut world);
-    let Some((step, finding)) = world.first() else { return Some("nothing is found".to_owned()) };
+    let Some((step, finding)) = fault.first() else { return Some("nothing is found".to_owned()) };
     let about = finding.about.as_deref().unwrap_or_default();
     if (step.link, about) != (fault.link, fault.about) {
         return Some(format!("{:?} {about:?} is found: {}", step.link, finding.what));
@@ -144,8 +171,7 @@ fn waits_are_not_wrong() {
             "about to be made",
             |world| {
                 stands(world, "Pending", 9, "the RayCluster is being created");
-                world.clusters.pop();
-                world.pods.truncate(2);
+                world.not_made();
             },
             Link::RayClusters,
         ),
@@ -175,9 +201,7 @@ fn waits_are_not_wrong() {
         (
             "its volume came after a while",
             |world| {
-                stands(world, "Provisioning", 9, "0 of 2 pods are ready; pod w pulls its image");
-                ours(world, &pod_name(1, "worker"));
-                world.warn("Pod", &pod_name(1, "worker"), "FailedMount", "timed out");
+                not_given(world, "worker", "FailedMount", "timed out");
                 world.events[0]["lastTimestamp"] = json!("2026-03-01T12:04:00Z");
             },
             Link::Pods,
@@ -238,16 +262,10 @@ fn a_fault_is_found_without_the_right_to_read_pods() {
     let mut world = World::new();
     failed(&mut world, "RankDied", "rank 1 on node-d died: SIGKILL");
     world.answers = |facts| {
-        let no = |resource| NoAnswer::Forbidden {
-            verb: "list",
-            resource,
-            namespace: "serving".to_owned(),
-            words: String::new(),
-        };
-        let of = &mut facts.fleets.as_mut().unwrap()[0];
-        (of.pods, of.clusters) = (Err(no("pods")), Err(no("rayclusters.ray.io")));
-        (of.events, of.endpoints) = (Err(no("events")), Err(no("endpointslices")));
-        facts.lease = Err(no("leases"));
+        let of = &mut facts.fleets.as_mut().unwrap().items[0];
+        (of.pods, of.clusters) = (forbidden("pods"), forbidden("rayclusters.ray.io"));
+        (of.events, of.endpoints) = (forbidden("events"), forbidden("endpointslices"));
+        facts.lease = forbidden("leases");
     };
     let steps = world.steps();
     let pods = steps.iter().find(|step| step.link == Link::Pods).unwrap();
@@ -271,5 +289,5 @@ fn odd_objects_are_survived() {
     let (_, finding) = world.first().unwrap();
     let longest = finding.evidence.iter().map(String::len).max().unwrap();
     assert!(longest <= 1024, "{longest}");
-    assert!(!crate::diagnose::show::text(&world.steps(), false).contains('\u{1b}'));
+    assert!(!crate::diagnose::show::text(&world.steps(), false, false).contains('\u{1b}'));
 }

@@ -2,14 +2,15 @@
 
 use serde_json::json;
 
-use super::{Fault, late, no_fleets, refused, stands, waits};
-use crate::diagnose::facts::NoAnswer;
+use super::super::forbidden;
+use super::{Fault, late, no_fleets, refused, stalled, stands};
+use crate::diagnose::answer::{List, NoAnswer};
 use crate::diagnose::finding::Link;
 
 pub(super) const FAULTS: &[Fault] = &[
     // The cluster.
     Fault {
-        name: "API server down",
+        name: "the API server does not answer",
         looks: |world| world.answers = no_fleets,
         link: Link::ApiServer,
         about: "",
@@ -25,7 +26,7 @@ pub(super) const FAULTS: &[Fault] = &[
         words: &["drops spec.model and status.groups", "kubectl apply --server-side --force-conflicts"],
     },
     Fault {
-        name: "CRD being deleted",
+        name: "the CRD is being deleted",
         looks: |world| world.answers = |facts| facts.fleet_crd.as_mut().unwrap().deleting = true,
         link: Link::FleetCrd,
         about: "",
@@ -33,22 +34,20 @@ pub(super) const FAULTS: &[Fault] = &[
     },
     Fault {
         name: "no such fleet",
-        looks: |world| world.answers = |facts| facts.fleets = Ok(Vec::new()),
+        looks: |world| world.answers = |facts| facts.fleets = Ok(List::default()),
         link: Link::FleetCrd,
         about: "",
         words: &["\"llama\" not found in namespace \"serving\""],
     },
     Fault {
-        name: "KubeRay's operator crashes",
+        name: "KubeRay is not installed",
         looks: |world| {
-            world.operators[0]["status"] = json!({"phase": "Running", "containerStatuses": [{
-                "name": "kuberay-operator", "image": "kuberay/operator:v1.6.2", "restartCount": 9,
-                "state": waits("CrashLoopBackOff", "back-off 5m0s")
-            }]});
+            world.operators.clear();
+            world.answers = |facts| facts.rayclusters = Err(NoAnswer::Missing);
         },
         link: Link::KubeRay,
         about: "",
-        words: &["operator is not ready", "CrashLoopBackOff"],
+        words: &["KubeRay is not installed", "no pod of any namespace"],
     },
     Fault {
         name: "no lease, and the status does not follow",
@@ -56,12 +55,35 @@ pub(super) const FAULTS: &[Fault] = &[
             late(world);
             world.answers = |facts| {
                 facts.lease = Err(NoAnswer::Missing);
-                facts.orchestrators = Ok(Vec::new());
+                facts.orchestrators = Ok(List::default());
             };
         },
         link: Link::Orchestrator,
         about: "",
         words: &["its status is of generation 3", "install it"],
+    },
+    Fault {
+        name: "the lease may not be read, and no status follows",
+        looks: |world| {
+            late(world);
+            world.answers = |facts| {
+                facts.lease = forbidden("leases");
+                facts.orchestrators = forbidden("pods");
+            };
+        },
+        link: Link::Orchestrator,
+        about: "",
+        words: &["no orchestrator works", "you may not list pods", "ask whoever runs it"],
+    },
+    Fault {
+        name: "a lease from a clock that is ahead, which nobody renews",
+        looks: |world| {
+            world.lease["spec"]["renewTime"] = json!("2026-03-01T13:10:00.000000Z");
+            world.answers = |facts| facts.renews = Some(false);
+        },
+        link: Link::Orchestrator,
+        about: "",
+        words: &["was last renewed 60m ahead of the API server's clock"],
     },
     Fault {
         name: "nobody holds the lease",
@@ -79,6 +101,28 @@ pub(super) const FAULTS: &[Fault] = &[
     },
     // The fleet.
     Fault {
+        name: "AIBrix's controller works on the fleet",
+        looks: |world| {
+            world.replica_sets = vec!["llama-7c9".to_owned()];
+            stalled(world, "OwnedByAIBrix", "RayClusterReplicaSet llama-7c9 is of this fleet");
+        },
+        link: Link::Control,
+        about: "Stalled/OwnedByAIBrix",
+        words: &["llama-7c9 is owned by the fleet", "take-the-groups-over"],
+    },
+    Fault {
+        name: "a fleet that this program cannot read",
+        looks: |world| {
+            world.answers = |facts| {
+                facts.fleets = Ok(List::default());
+                facts.unreadable = vec!["serving/llama".to_owned()];
+            };
+        },
+        link: Link::Control,
+        about: "",
+        words: &["fleet serving/llama cannot be read", "kubectl -n serving get rayclusterfleet llama"],
+    },
+    Fault {
         name: "fields lost to AIBrix's CRD",
         looks: |world| {
             late(world);
@@ -94,7 +138,7 @@ pub(super) const FAULTS: &[Fault] = &[
         words: &["spec.model: lost", "manifest again"],
     },
     Fault {
-        name: "bad_input tpu, bad-args",
+        name: "a field that Rayfleet refuses",
         looks: |world| {
             world.fleet["spec"]["model"]["port"] = json!(8265);
             refused(
@@ -108,7 +152,7 @@ pub(super) const FAULTS: &[Fault] = &[
         words: &["refuses the spec of generation 4", "is one of Ray's own"],
     },
     Fault {
-        name: "bad_input bad-template, misspelt",
+        name: "a misspelt field of the template",
         looks: |world| {
             refused(
                 world,
@@ -130,8 +174,7 @@ pub(super) const FAULTS: &[Fault] = &[
                 "CreateRefused",
                 "RayCluster llama-bcdfgh-1: exceeded quota: gpus",
             );
-            world.clusters.pop();
-            world.pods.truncate(2);
+            world.not_made();
         },
         link: Link::RayClusters,
         about: "ReplicaFailure/CreateRefused",
@@ -151,19 +194,15 @@ pub(super) const FAULTS: &[Fault] = &[
     },
     // The rollout.
     Fault {
-        name: "no_room",
-        looks: |world| {
-            world.says("Stalled", "True", "NoRoom", "needs 1 node x 4 nvidia.com/gpu; best free: 0 + 0 + 0");
-        },
+        name: "no room for the next group",
+        looks: |world| stalled(world, "NoRoom", "needs 1 node x 4 nvidia.com/gpu; best free: 0 + 0 + 0"),
         link: Link::Rollout,
         about: "Stalled/NoRoom",
         words: &["best free: 0 + 0 + 0", "maxUnavailable: 1"],
     },
     Fault {
         name: "a finalizer holds a RayCluster",
-        looks: |world| {
-            world.says("Stalled", "True", "HeldByFinalizer", "RayCluster g has the finalizer x.io/y");
-        },
+        looks: |world| stalled(world, "HeldByFinalizer", "RayCluster g has the finalizer x.io/y"),
         link: Link::Rollout,
         about: "Stalled/HeldByFinalizer",
         words: &["x.io/y"],
@@ -184,10 +223,10 @@ pub(super) const FAULTS: &[Fault] = &[
         words: &["queue gpus"],
     },
     Fault {
-        name: "wrong: a model that is not there, rolled back",
+        name: "a rollout to a model that is not there, rolled back",
         looks: |world| {
             world.says("Progressing", "False", "RolledBack", "Rolled back");
-            world.says("Stalled", "True", "RolledBack", "revision bcdfgh/kmnpqr failed");
+            stalled(world, "RolledBack", "revision bcdfgh/kmnpqr failed");
             world.fleet["status"]["rollout"]["rollback"] = json!({"failed": "bcdfgh/kmnpqr", "cause": "/models/absent: correct the path (after 1 engine restarts)"});
             world.step("Rolled back", "revision bcdfgh/kmnpqr failed");
         },
@@ -204,11 +243,16 @@ pub(super) const FAULTS: &[Fault] = &[
     },
     Fault {
         name: "the progress deadline is over",
-        looks: |world| {
-            world.says("Stalled", "True", "ProgressDeadlineExceeded", "nothing has moved for 600 s");
-        },
+        looks: |world| stalled(world, "ProgressDeadlineExceeded", "nothing has moved for 600 s"),
         link: Link::Rollout,
         about: "Stalled/ProgressDeadlineExceeded",
         words: &["600 s", "progressDeadlineSeconds"],
+    },
+    Fault {
+        name: "a paused rollout",
+        looks: |world| world.says("Progressing", "Unknown", "Paused", "spec.paused is true"),
+        link: Link::Rollout,
+        about: "Progressing/Paused",
+        words: &["spec.paused holds", "rollout resume llama -n serving"],
     },
 ];

@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::super::{group_name, node, pod_name};
-use super::{Fault, ended, ours, stands, unscheduled, waits};
+use super::super::{group_name, node};
+use super::{Fault, crashes, ended, not_given, stands, unscheduled, waits};
 use crate::diagnose::finding::Link;
 
 pub(super) const FAULTS: &[Fault] = &[
@@ -14,11 +14,30 @@ pub(super) const FAULTS: &[Fault] = &[
             stands(world, "Provisioning", 6, "0 of 2 pods are ready");
             world.clusters[1]["status"] = Value::Null;
             world.pods.truncate(2);
-            world.answers = |facts| facts.kuberay = Ok(Vec::new());
+            world.operators.clear();
         },
         link: Link::RayClusters,
         about: "status",
         words: &["KubeRay has not acted on its RayCluster for", "no pod of any namespace has the label"],
+    },
+    Fault {
+        name: "KubeRay's operator crashes",
+        looks: |world| {
+            stands(world, "Provisioning", 6, "0 of 2 pods are ready");
+            world.clusters[1]["status"] = Value::Null;
+            world.pods.truncate(2);
+            world.operators[0]["status"] = json!({"phase": "Running", "containerStatuses": [{
+                "name": "kuberay-operator", "image": "kuberay/operator:v1.6.2", "restartCount": 9,
+                "state": waits("CrashLoopBackOff", "back-off 5m0s")
+            }]});
+        },
+        link: Link::RayClusters,
+        about: "status",
+        words: &[
+            "has not acted on its RayCluster",
+            "in namespace default: pod kuberay-operator",
+            "CrashLoopBackOff",
+        ],
     },
     Fault {
         name: "KubeRay's operator stops after the first pod",
@@ -82,7 +101,7 @@ pub(super) const FAULTS: &[Fault] = &[
         },
         link: Link::Nodes,
         about: "Ready",
-        words: &["node node-d is gone"],
+        words: &["node node-d is gone", "re-created on other nodes"],
     },
     Fault {
         name: "a node is not ready",
@@ -96,14 +115,14 @@ pub(super) const FAULTS: &[Fault] = &[
     },
     // Pods.
     Fault {
-        name: "bad_input no-gpus",
+        name: "more GPUs are wanted than a node has",
         looks: |world| unscheduled(world, 1),
         link: Link::Pods,
         about: "Unschedulable",
         words: &["no node has room", "3 Insufficient nvidia.com/gpu", "add nodes"],
     },
     Fault {
-        name: "three groups and one cause",
+        name: "two groups and one cause",
         looks: |world| {
             unscheduled(world, 0);
             unscheduled(world, 1);
@@ -113,15 +132,9 @@ pub(super) const FAULTS: &[Fault] = &[
         words: &["2 groups (llama-bcdfgh-0, llama-bcdfgh-1): no node has room"],
     },
     Fault {
-        name: "bad_input no-image",
+        name: "an image that is not there",
         looks: |world| {
-            stands(world, "Provisioning", 6, "ImagePullBackOff");
-            world.container(
-                1,
-                "head",
-                &waits("ErrImagePull", "rayfleet.local/absent:1: not found"),
-                &Value::Null,
-            );
+            crashes(world, "head", "ErrImagePull", "rayfleet.local/absent:1: not found", &Value::Null);
         },
         link: Link::Pods,
         about: "ErrImagePull",
@@ -129,10 +142,7 @@ pub(super) const FAULTS: &[Fault] = &[
     },
     Fault {
         name: "a container keeps ending",
-        looks: |world| {
-            stands(world, "Provisioning", 6, "CrashLoopBackOff");
-            world.container(1, "worker", &waits("CrashLoopBackOff", "back-off 40s"), &ended("Error", 1));
-        },
+        looks: |world| crashes(world, "worker", "CrashLoopBackOff", "back-off 40s", &ended("Error", 1)),
         link: Link::Pods,
         about: "CrashLoopBackOff",
         words: &["container ray of pod", "exit code 1 (Error), 5 restarts", "logs -p"],
@@ -140,13 +150,7 @@ pub(super) const FAULTS: &[Fault] = &[
     Fault {
         name: "a container runs out of memory",
         looks: |world| {
-            stands(world, "Provisioning", 6, "CrashLoopBackOff");
-            world.container(
-                1,
-                "worker",
-                &waits("CrashLoopBackOff", "back-off 40s"),
-                &ended("OOMKilled", 137),
-            );
+            crashes(world, "worker", "CrashLoopBackOff", "back-off 40s", &ended("OOMKilled", 137));
         },
         link: Link::Pods,
         about: "CrashLoopBackOff",
@@ -165,14 +169,7 @@ pub(super) const FAULTS: &[Fault] = &[
     Fault {
         name: "a volume is attached elsewhere",
         looks: |world| {
-            stands(world, "Provisioning", 9, "FailedAttachVolume");
-            ours(world, &pod_name(1, "worker"));
-            world.warn(
-                "Pod",
-                &pod_name(1, "worker"),
-                "FailedAttachVolume",
-                "Multi-Attach error for volume \"weights\"",
-            );
+            not_given(world, "worker", "FailedAttachVolume", "Multi-Attach error for volume \"weights\"");
         },
         link: Link::Pods,
         about: "FailedAttachVolume",
@@ -181,9 +178,7 @@ pub(super) const FAULTS: &[Fault] = &[
     Fault {
         name: "a node gives no network",
         looks: |world| {
-            stands(world, "Provisioning", 9, "FailedCreatePodSandBox");
-            ours(world, &pod_name(1, "head"));
-            world.warn("Pod", &pod_name(1, "head"), "FailedCreatePodSandBox", "failed to setup network");
+            not_given(world, "head", "FailedCreatePodSandBox", "failed to setup network");
         },
         link: Link::Pods,
         about: "FailedCreatePodSandBox",
@@ -198,7 +193,7 @@ pub(super) const FAULTS: &[Fault] = &[
         },
         link: Link::Pods,
         about: "status.groups[].notReadySince",
-        words: &["it served, and its pods are not all ready for 30s", "exit code 137"],
+        words: &["it served, and its pods have not all been ready for 30s", "exit code 137"],
     },
     Fault {
         name: "a pod does not end",

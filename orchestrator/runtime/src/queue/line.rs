@@ -22,7 +22,7 @@ impl<N> Tenant for Key<N> {
 /// A word without a namespace, as in tests of controllers.
 #[cfg(test)]
 impl Tenant for &'static str {
-    fn tenant(&self) -> &str {
+    fn tenant(&self) -> &'static str {
         ""
     }
 }

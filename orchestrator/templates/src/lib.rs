@@ -34,6 +34,7 @@ pub mod parameters;
 pub mod precision;
 pub mod quantization;
 pub mod rank;
+mod rope;
 pub mod shape;
 pub mod stages;
 

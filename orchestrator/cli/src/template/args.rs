@@ -20,7 +20,7 @@ Examples:
   kubectl rayfleet template                                    # models and GPUs
   kubectl rayfleet template deepseek-r1 --gpu h100             # a complete manifest
   kubectl rayfleet template deepseek-r1 --gpu h100 --explain   # why this shape
-  kubectl rayfleet template qwen3-235b --gpu h200 --precision fp8 --max-model-len 65536
+  kubectl rayfleet template qwen3-coder-480b --gpu h200 --precision fp8 --max-model-len 65536
   kubectl rayfleet template --config config.json --name mine --gpu b200   # a model of your own
   kubectl rayfleet template kimi-k2 --gpu h200 --profile site.yaml -n models | kubectl apply -f -
   kubectl rayfleet template kimi-k2 --gpu h200 --output-dir fleets/kimi   # a base for kustomize"
@@ -101,7 +101,7 @@ pub(crate) struct FleetFlags {
     /// What vLLM loads, if not the checkpoint's folder below the profile's modelPath
     #[arg(long, value_name = "PATH")]
     pub(crate) source: Option<String>,
-    /// Further argument of vLLM, as --engine-arg=--trust-remote-code; may be repeated
+    /// Further argument of vLLM, as --engine-arg=--seed=1; may be repeated. In place of what the model needs if it is the same option
     #[arg(long, value_name = "ARG", allow_hyphen_values = true)]
     pub(crate) engine_arg: Vec<String>,
     /// Text that the answer to "The capital of France is" must contain before traffic comes

@@ -1,6 +1,6 @@
 //! `kubectl rayfleet template`: a manifest for a model and a GPU, without a cluster.
 //!
-//! `subject` finds the model, `shape` the shape, `profile` reads the site; `values` puts them together, `render` and
+//! `subject` finds the model, `shape` the shape, `profile` reads the site, which `site` and `grammar` check; `values` puts them together, `render` and
 //! `beside` write them as text, `check` reads that back, and `files` writes it to a directory. What a model needs is
 //! reckoned by `rayfleet-templates`.
 
@@ -8,12 +8,15 @@ pub(crate) mod args;
 mod bandwidth;
 mod beside;
 mod check;
+mod engine_args;
 mod files;
+mod grammar;
 mod list;
 mod near;
 mod profile;
 mod render;
 mod shape;
+mod site;
 mod subject;
 #[cfg(test)]
 mod tests;

@@ -1,5 +1,7 @@
 //! The command as a whole: what it prints, and that it never prints what would be refused.
 
+mod engine;
+mod hostile;
 mod random;
 
 use std::path::{Path, PathBuf};
@@ -318,7 +320,7 @@ const EXAMPLES: [(&str, &str); 2] = [
     (
         "examples/deepseek-671b.yaml",
         "template deepseek-r1 --gpu h100 --max-model-len 65536 --max-num-seqs 64 --replicas 4 --name deepseek-671b \
-         --served-model-name deepseek-r1-671b --engine-arg=--trust-remote-code",
+         --served-model-name deepseek-r1-671b",
     ),
 ];
 const UPDATE: &str = "RAYFLEET_UPDATE=1 cargo test -p kubectl-rayfleet the_examples_are_what_is_printed";

@@ -246,7 +246,7 @@ mod tests {
             }
         }
         let sources =
-            catalogue.gpus.iter().flat_map(|gpu| [&gpu.memory_source, &gpu.node_source]);
+            catalogue.gpus.iter().flat_map(|gpu| [&gpu.memory_source, &gpu.node_source, &gpu.product_source]);
         assert!(sources.into_iter().all(|text| text.len() > 10));
     }
 

@@ -29,6 +29,7 @@ mod families;
 pub mod gpu;
 pub mod index;
 pub mod model;
+pub mod nodes;
 pub mod overhead;
 pub mod parameters;
 pub mod precision;

@@ -141,8 +141,7 @@ fn stored(model: &Model, file: &Path) -> Result<u64, CliError> {
 }
 
 /// The GPU with this name.
-pub(super) fn gpu<'a>(catalogue: &'a Catalogue, name: Option<&str>) -> Result<&'a Gpu, CliError> {
-    let Some(name) = name else { return Err(CliError::usage("which GPU? Name it with --gpu", LIST)) };
+pub(super) fn gpu<'a>(catalogue: &'a Catalogue, name: &str) -> Result<&'a Gpu, CliError> {
     catalogue.gpu(&name.to_ascii_lowercase()).map_err(|_| {
         let hint = near::hint(name, catalogue.gpus.iter().map(|gpu| gpu.name.as_str()));
         CliError::usage(format!("GPU \"{name}\" is not in the catalogue{hint}"), LIST)

@@ -1,5 +1,6 @@
 //! The command as a whole: what it prints, and that it never prints what would be refused.
 
+mod cluster;
 mod engine;
 mod hostile;
 mod random;
@@ -8,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::{env, fs};
 
 use clap::Parser;
+use futures::FutureExt;
 use rayfleet_api::RayClusterFleet;
 use rayfleet_cli_kit::testing::Kept;
 use rayfleet_cli_kit::{CliError, Kind};
@@ -24,7 +26,9 @@ fn run_words(words: &[String]) -> (String, Result<(), CliError>) {
     let cli = cli.unwrap();
     let Command::Template(args) = &cli.command else { panic!("{cli:?}") };
     let kept = Kept::default();
-    let done = run(args, &cli.global, words, &kept.terminal(args.out.output));
+    let terminal = kept.terminal(args.out.output);
+    let nobody = async { panic!("no cluster is asked") };
+    let done = run(args, &cli.global, words, &terminal, nobody).now_or_never().unwrap();
     (kept.out(), done)
 }
 

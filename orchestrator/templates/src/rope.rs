@@ -8,7 +8,7 @@ use crate::config::{ConfigError, Fields};
 /// The longest context that is reckoned with, in tokens.
 const MOST_TOKENS: u64 = 1 << 40;
 
-/// Kinds whose `max_position_embeddings` is scaled already. YaRN is one of them: what
+/// Kinds whose `max_position_embeddings` is scaled already. `YaRN` is one of them: what
 /// `original_max_position_embeddings` × `factor` comes to has no part in it.
 const SCALED_ALREADY: [&str; 6] =
     ["su", "longrope", "llama3", "yarn", "deepseek_yarn", "deepseek_llama_scaling"];

@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use clap::{ArgGroup, Args, ValueEnum};
 use rayfleet_api::spec::MOST_REPLICAS;
 use rayfleet_cli_kit::Format;
-use rayfleet_templates::cache::KvPrecision;
 
 /// Flags of `template`.
 #[derive(Args, Debug, Default)]
@@ -162,15 +161,6 @@ pub(crate) enum CacheType {
     Auto,
     /// One byte
     Fp8,
-}
-
-impl From<CacheType> for KvPrecision {
-    fn from(from: CacheType) -> Self {
-        match from {
-            CacheType::Auto => Self::Auto,
-            CacheType::Fp8 => Self::Fp8,
-        }
-    }
 }
 
 /// A fraction of at most three decimals, in thousandths.

@@ -48,7 +48,7 @@ fn cache(asked: &Asked, subject: &Subject) -> KvPrecision {
     let needed = subject.engine.as_ref().and_then(|engine| engine.kv_cache_dtype);
     match asked.kv_cache_dtype {
         CacheType::Auto => needed.unwrap_or_default(),
-        other => other.into(),
+        CacheType::Fp8 => KvPrecision::Fp8,
     }
 }
 

@@ -252,7 +252,7 @@ struct Nodes(Verdict);
 
 impl Interceptor for Nodes {
     fn judge(&self, call: &Call) -> Verdict {
-        if call.kind == Kind::NODE { self.0.clone() } else { Verdict::Pass }
+        if call.kind == Kind::NODE { self.0 } else { Verdict::Pass }
     }
 }
 

@@ -108,7 +108,7 @@ Examples:
   (cat lws.yaml; echo ---; cat service.yaml) | kubectl rayfleet migrate -"
     )]
     Migrate(MigrateArgs),
-    /// Print a manifest for a model and a GPU, or why it has this shape; needs no cluster
+    /// Print a manifest for a model and a GPU, or why it has this shape
     Template(Box<TemplateArgs>),
 }
 

@@ -21,6 +21,8 @@ use crate::error::{self, RESOURCE};
 
 /// Objects per page of a list.
 const PAGE: u32 = 250;
+/// Most pages of a list: far more than a cluster has of anything that is listed here.
+const PAGES: usize = 1000;
 
 /// The fleets that one user may read.
 #[derive(Clone)]
@@ -133,7 +135,13 @@ impl Fleets {
     ) -> Result<Vec<T>, CliError> {
         let mut params = filter.limit(PAGE);
         let (mut all, mut unreadable) = (Vec::new(), 0_usize);
-        loop {
+        for page in 0.. {
+            if page == PAGES {
+                return Err(CliError::plain(format!(
+                    "API server {}: its list of {what} has no end after {PAGES} pages",
+                    self.server
+                )));
+            }
             let text = self.send(None, at.list(&params)).await?;
             let page = Page::of(&text).ok_or_else(|| {
                 CliError::plain(format!("API server {}: its reply for {what} is not a list", self.server))

@@ -1,8 +1,8 @@
 //! `kubectl rayfleet`: status, diagnosis, plans and rollouts of `RayClusterFleets`, and manifests of them.
 //!
 //! `args` defines the command line, `connect` and `fleets` call the API server, `view` parses its replies and
-//! `render` turns them into text; `status`, `diagnose`, `plan` and `rollout` are the commands. `template` and `lint` call no API
-//! server.
+//! `render` turns them into text; `status`, `diagnose`, `plan` and `rollout` are the commands. `lint` calls no API
+//! server, and `template` only with `--from-cluster`.
 
 mod args;
 mod connect;
@@ -61,7 +61,7 @@ async fn run(cli: &Cli) -> Result<(), CliError> {
             // A manifest says how it was written, whatever the words are made of.
             let words = std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned());
             let words: Vec<String> = words.collect();
-            template::run(args, &cli.global, &words, &Terminal::find(args.out.output))
+            template::run(args, &cli.global, &words, &Terminal::find(args.out.output), fleets).await
         }
     }
 }

@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::cache::KvPrecision;
 use crate::config::ConfigError;
 use crate::gpu::Gpu;
 use crate::model::Model;
@@ -72,8 +73,26 @@ pub struct Entry {
     pub config: Option<Value>,
     /// Where `config` is from.
     pub config_source: String,
+    /// What its engine needs beside the shape; `None` if nothing is known.
+    pub engine_args: Option<EngineArgs>,
     /// Its checkpoints; the first one is the default.
     pub precisions: Vec<Checkpoint>,
+}
+
+/// What vLLM needs on its command line for a model: to load it, and to answer right. Nothing for speed, and no
+/// strategy of parallelism.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct EngineArgs {
+    /// Arguments on every GPU, each as `--option` or `--option=value`.
+    pub all: Vec<String>,
+    /// Further ones on GPUs of AMD.
+    #[serde(default)]
+    pub amd: Vec<String>,
+    /// How its cache must be stored, which the arithmetic follows; `None`: as is asked for.
+    pub kv_cache_dtype: Option<KvPrecision>,
+    /// Where they are from.
+    pub source: String,
 }
 
 /// How large its makers say that a model is.
@@ -97,6 +116,8 @@ pub struct Checkpoint {
     pub name: String,
     /// Its repository.
     pub repository: String,
+    /// The longest context that its own `config.json` declares, in tokens, if that is not the model's.
+    pub context: Option<u64>,
     /// Its `quantization_config`; `None` for the model's own type.
     pub quantization: Option<Value>,
     /// Where `quantization` is from.
@@ -200,7 +221,8 @@ impl Entry {
                 reason: self.config_source.clone(),
             });
         };
-        Ok(Model::from_config(config, checkpoint.quantization.as_ref())?)
+        let model = Model::from_config(config, checkpoint.quantization.as_ref())?;
+        Ok(Model { context: checkpoint.context.unwrap_or(model.context), ..model })
     }
 }
 
@@ -215,12 +237,25 @@ mod tests {
             assert_eq!(*name, entry.name);
             assert!(!entry.precisions.is_empty(), "{name}");
             let sources = entry.precisions.iter().map(|found| &found.source);
+            let sources = sources.chain([&entry.published.source, &entry.config_source]);
             assert!(
-                sources.chain([&entry.published.source, &entry.config_source]).all(|text| text.len() > 10)
+                sources.chain(entry.engine_args.iter().map(|args| &args.source)).all(|text| text.len() > 10)
             );
+            for arg in entry.engine_args.iter().flat_map(|args| args.all.iter().chain(&args.amd)) {
+                assert!(arg.starts_with("--") && !arg.contains(' '), "{name}: {arg}");
+            }
         }
-        let sources = catalogue.gpus.iter().flat_map(|gpu| [&gpu.memory_source, &gpu.node_source]);
+        let sources =
+            catalogue.gpus.iter().flat_map(|gpu| [&gpu.memory_source, &gpu.node_source, &gpu.product_source]);
         assert!(sources.into_iter().all(|text| text.len() > 10));
+    }
+
+    /// Of another model's time, it declares less than the others.
+    #[test]
+    fn a_checkpoint_may_have_a_context_of_its_own() {
+        let context =
+            |precision| Catalogue::embedded().unwrap().model("qwen3-235b", Some(precision)).unwrap().context;
+        assert_eq!((context("bf16"), context("fp8"), context("nvfp4")), (262_144, 40_960, 262_144));
     }
 
     #[test]

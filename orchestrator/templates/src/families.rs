@@ -9,6 +9,7 @@ use crate::model::{
     Attention, Bias, Compressed, Experts, FeedForward, Grouped, Latent, Layer, Linear, Model,
 };
 use crate::quantization::Quantization;
+use crate::rope;
 
 const WIDTH: u64 = 1 << 20;
 const HEADS: u64 = 1 << 16;
@@ -53,7 +54,7 @@ pub(crate) fn model(
         hidden,
         vocabulary: fields.number("vocab_size", 1 << 26)?,
         tied: fields.flag("tie_word_embeddings", outer.flag("tie_word_embeddings", false)),
-        context: fields.number("max_position_embeddings", TOKENS)?,
+        context: rope::context(fields)?,
         layers,
         streams: if family == "deepseek_v4" { fields.number_or("hc_mult", 4, 64)?.max(1) } else { 1 },
         vision: vision(outer)?,

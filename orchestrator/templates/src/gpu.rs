@@ -21,6 +21,10 @@ pub struct Gpu {
     pub link: Link,
     /// Where count and link are from.
     pub node_source: String,
+    /// What the label of a node's GPUs says if they are these (`nodes`).
+    pub products: Vec<String>,
+    /// Where those are from.
+    pub product_source: String,
 }
 
 /// How the GPUs of a node are linked.

@@ -29,11 +29,13 @@ mod families;
 pub mod gpu;
 pub mod index;
 pub mod model;
+pub mod nodes;
 pub mod overhead;
 pub mod parameters;
 pub mod precision;
 pub mod quantization;
 pub mod rank;
+mod rope;
 pub mod shape;
 pub mod stages;
 

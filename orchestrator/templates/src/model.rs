@@ -174,7 +174,7 @@ pub struct Experts {
     pub correction: bool,
 }
 
-/// Kinds of weights that are told apart in an explanation.
+/// Kinds of weights, each with a line of its own in an explanation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Group {

@@ -15,8 +15,16 @@ pub fn read(file: &Path, most_bytes: u64) -> io::Result<String> {
 
 /// As [`read`], of a file that may be anything.
 pub fn bytes(file: &Path, most_bytes: u64) -> io::Result<Vec<u8>> {
-    let source: Box<dyn Read> =
-        if file == Path::new("-") { Box::new(stdin()) } else { Box::new(File::open(file)?) };
+    let source: Box<dyn Read> = if file == Path::new("-") {
+        Box::new(stdin())
+    } else {
+        // A named pipe would be waited for without end; what a shell hands over (`<(command)`) has its writer.
+        let handed_over = file.starts_with("/dev/fd") || file == Path::new("/dev/stdin");
+        if !handed_over && !std::fs::metadata(file)?.is_file() {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file"));
+        }
+        Box::new(File::open(file)?)
+    };
     let mut bytes = Vec::new();
     let length = source.take(most_bytes.saturating_add(1)).read_to_end(&mut bytes)?;
     if u64::try_from(length).unwrap_or(u64::MAX) > most_bytes {
@@ -69,6 +77,16 @@ mod tests {
         assert_eq!(whole.unwrap(), "four");
         assert_eq!(larger.unwrap_err().to_string(), "it has more than 3 bytes");
         assert_eq!(binary.unwrap_err().to_string(), "it is not UTF-8 text");
+    }
+
+    #[test]
+    fn what_is_no_file_is_not_waited_for() {
+        let directory = std::env::temp_dir();
+        let pipe = directory.join(format!("rayfleet-pipe-{}", std::process::id()));
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        let read = [&pipe, &directory].map(|path| bytes(path, 4).unwrap_err().to_string());
+        std::fs::remove_file(&pipe).unwrap();
+        assert_eq!(read, ["it is no regular file"; 2]);
     }
 
     #[test]

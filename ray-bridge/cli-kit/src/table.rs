@@ -56,10 +56,17 @@ impl<T: AsRef<str>> From<T> for Cell {
     }
 }
 
-/// Text from a cluster on one line: control characters become spaces, runs of white space one space.
+/// Text from a cluster on one line: control characters become spaces, runs of white space one space; what is not
+/// seen, or changes the order of what is, is left out.
 pub fn one_line(text: &str) -> String {
-    let words = text.split(|c: char| c.is_whitespace() || c.is_control());
+    let seen: String = text.chars().filter(|c| !is_unseen(*c)).collect();
+    let words = seen.split(|c: char| c.is_whitespace() || c.is_control());
     words.filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
+}
+
+/// Without width, or of the direction of writing: other text would look like what it is not.
+fn is_unseen(c: char) -> bool {
+    matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
 }
 
 /// Rows, of which the first one are the headers.
@@ -136,6 +143,15 @@ mod tests {
             table().render(false),
             "NAME         PHASE   MESSAGE\na-long-name  Ready\nb            Failed  no room [2J\n                     é\n"
         );
+    }
+
+    #[test]
+    fn what_is_not_seen_is_left_out() {
+        let unseen = "\u{200b}\u{200f}\u{202a}\u{202e}\u{2060}\u{2066}\u{2069}\u{feff}";
+        for c in unseen.chars() {
+            assert_eq!(one_line(&format!("{c}a{c}b {c} c{c}")), "ab c", "{c:?}");
+        }
+        assert_eq!(one_line("a\u{2028}b\u{2010}é\u{1f600}"), "a b\u{2010}é\u{1f600}");
     }
 
     #[test]

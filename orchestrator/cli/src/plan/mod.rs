@@ -7,6 +7,7 @@ mod show;
 
 use rayfleet_cli_kit::{CliError, Terminal, clock};
 use rayfleet_core::forecast::{Outcome, Pace, Question, forecast};
+pub(crate) use read::node;
 
 use crate::args::PlanArgs;
 use crate::fleets::Fleets;

@@ -95,7 +95,7 @@ struct Phase {
 }
 
 /// The room of a node.
-pub(super) fn node(text: &str) -> Option<NodeRoom> {
+pub(crate) fn node(text: &str) -> Option<NodeRoom> {
     let node: Lean<NodeSpec, NodeStatus> = serde_json::from_str(text).ok()?;
     let labels = node.metadata.labels.unwrap_or_default();
     let (spec, status) = (node.spec.unwrap_or_default(), node.status.unwrap_or_default());

@@ -2,16 +2,16 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, ValueEnum};
+use clap::{ArgGroup, Args, ValueEnum};
 use rayfleet_api::spec::MOST_REPLICAS;
 use rayfleet_cli_kit::Format;
-use rayfleet_templates::cache::KvPrecision;
 
 /// Flags of `template`.
 #[derive(Args, Debug, Default)]
 #[command(
-    after_help = "Without MODEL the models and GPUs that are known are listed. No cluster is needed. Memory is
-reckoned as vLLM 0.32 uses it; what is not: docs/operations.md#a-manifest-for-your-model.
+    after_help = "Without MODEL the models and GPUs that are known are listed. No cluster is asked but with
+--from-cluster, which needs the right to list nodes. Memory is reckoned as vLLM 0.32 uses it; what
+is not: docs/operations.md#a-manifest-for-your-model.
 
 Exit code: 0 done, 1 no shape fits (the error says what is missing), 2 the command line or a file
 cannot be used.
@@ -20,14 +20,15 @@ Examples:
   kubectl rayfleet template                                    # models and GPUs
   kubectl rayfleet template deepseek-r1 --gpu h100             # a complete manifest
   kubectl rayfleet template deepseek-r1 --gpu h100 --explain   # why this shape
-  kubectl rayfleet template qwen3-235b --gpu h200 --precision fp8 --max-model-len 65536
+  kubectl rayfleet template deepseek-r1 --from-cluster         # for the nodes that are there
+  kubectl rayfleet template qwen3-coder-480b --gpu h200 --precision fp8 --max-model-len 65536
   kubectl rayfleet template --config config.json --name mine --gpu b200   # a model of your own
   kubectl rayfleet template kimi-k2 --gpu h200 --profile site.yaml -n models | kubectl apply -f -
   kubectl rayfleet template kimi-k2 --gpu h200 --output-dir fleets/kimi   # a base for kustomize"
 )]
 pub(crate) struct TemplateArgs {
     /// Model of the catalogue, by its name or its checkpoint's repository; without it the catalogue is listed
-    #[arg(value_name = "MODEL", conflicts_with = "config", requires = "gpu")]
+    #[arg(value_name = "MODEL", conflicts_with = "config", requires = "hardware")]
     pub(crate) model: Option<String>,
     #[command(flatten)]
     pub(crate) asked: Asked,
@@ -39,13 +40,16 @@ pub(crate) struct TemplateArgs {
 
 /// What the shape depends on.
 #[derive(Args, Debug, Default)]
-#[command(next_help_heading = "Model and memory")]
+#[command(next_help_heading = "Model and memory", group = ArgGroup::new("hardware").multiple(true))]
 pub(crate) struct Asked {
-    /// GPU of the catalogue
-    #[arg(long, value_name = "GPU")]
+    /// GPU of the catalogue; with --from-cluster: that one of it
+    #[arg(long, value_name = "GPU", group = "hardware")]
     pub(crate) gpu: Option<String>,
+    /// Read GPU, GPUs per node and number of nodes from the nodes of the cluster
+    #[arg(long, group = "hardware")]
+    pub(crate) from_cluster: bool,
     /// config.json of a model that is not in the catalogue
-    #[arg(long, value_name = "FILE", requires = "gpu")]
+    #[arg(long, value_name = "FILE", requires = "hardware")]
     pub(crate) config: Option<PathBuf>,
     /// Its model.safetensors.index.json: the size there must agree with the config.json
     #[arg(long, value_name = "FILE", requires = "config", conflicts_with = "model")]
@@ -62,10 +66,10 @@ pub(crate) struct Asked {
     /// Most sequences of a step; default: vLLM's on this GPU
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=65_536))]
     pub(crate) max_num_seqs: Option<u64>,
-    /// GPUs in a node; default: as many as usual
+    /// GPUs in a node; default: as many as usual, or as the cluster has
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=128))]
     pub(crate) gpus_per_node: Option<u32>,
-    /// Most nodes of a group
+    /// Most nodes of a group; with --from-cluster no more than there are
     #[arg(long, value_name = "N", default_value = "16", value_parser = clap::value_parser!(u32).range(1..=128))]
     pub(crate) max_nodes: u32,
     /// Part of a GPU's memory that vLLM takes, as 0.92
@@ -101,7 +105,8 @@ pub(crate) struct FleetFlags {
     /// What vLLM loads, if not the checkpoint's folder below the profile's modelPath
     #[arg(long, value_name = "PATH")]
     pub(crate) source: Option<String>,
-    /// Further argument of vLLM, as --engine-arg=--trust-remote-code; may be repeated
+    /// Further argument of vLLM, as --engine-arg=--seed=1; may be repeated. In place of what the
+    /// model needs if it is the same option
     #[arg(long, value_name = "ARG", allow_hyphen_values = true)]
     pub(crate) engine_arg: Vec<String>,
     /// Text that the answer to "The capital of France is" must contain before traffic comes
@@ -135,10 +140,10 @@ pub(crate) struct FleetFlags {
 #[command(next_help_heading = "Output")]
 pub(crate) struct Out {
     /// Print the arithmetic in place of a manifest
-    #[arg(long, requires = "gpu")]
+    #[arg(long, requires = "hardware")]
     pub(crate) explain: bool,
     /// Write the manifest and a kustomization.yaml to this directory
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["explain", "output"], requires = "gpu")]
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["explain", "output"], requires = "hardware")]
     pub(crate) output_dir: Option<PathBuf>,
     /// Replace files that are there
     #[arg(long, requires = "output_dir")]
@@ -156,15 +161,6 @@ pub(crate) enum CacheType {
     Auto,
     /// One byte
     Fp8,
-}
-
-impl From<CacheType> for KvPrecision {
-    fn from(from: CacheType) -> Self {
-        match from {
-            CacheType::Auto => Self::Auto,
-            CacheType::Fp8 => Self::Fp8,
-        }
-    }
 }
 
 /// A fraction of at most three decimals, in thousandths.

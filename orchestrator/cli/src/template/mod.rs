@@ -1,24 +1,32 @@
-//! `kubectl rayfleet template`: a manifest for a model and a GPU, without a cluster.
+//! `kubectl rayfleet template`: a manifest for a model and a GPU. Without `--from-cluster` no cluster is asked.
 //!
-//! `subject` finds the model, `shape` the shape, `profile` reads the site; `values` puts them together, `render` and
-//! `beside` write them as text, `check` reads that back, and `files` writes it to a directory. What a model needs is
-//! reckoned by `rayfleet-templates`.
+//! `subject` finds the model, `hardware` the GPUs (`cluster` those of `--from-cluster`), `shape` the shape; `profile`
+//! reads the site, which `site` and `grammar` check; `values` puts them together, `render` and `beside` write them as
+//! text, `check` reads that back, and `files` writes it to a directory. What a model needs is reckoned by
+//! `rayfleet-templates`.
 
 pub(crate) mod args;
 mod bandwidth;
 mod beside;
 mod check;
+mod cluster;
+mod engine_args;
 mod files;
+mod grammar;
+mod hardware;
 mod list;
 mod near;
 mod profile;
 mod render;
 mod shape;
+mod site;
 mod subject;
 #[cfg(test)]
 mod tests;
 mod values;
 mod yaml;
+
+use std::future::Future;
 
 use rayfleet_cli_kit::table::one_line;
 use rayfleet_cli_kit::{CliError, Format, Terminal};
@@ -31,41 +39,51 @@ use self::profile::Site;
 use self::subject::Subject;
 use self::values::Values;
 use crate::args::Global;
+use crate::fleets::Fleets;
 
-/// Runs the command. `words`: the command line after the program's name, which the manifest names as its source.
-pub(crate) fn run(
+/// Runs the command. `words`: the command line after the program's name, which the manifest names as its source. `fleets`:
+/// the API server, which is asked with `--from-cluster` only.
+pub(crate) async fn run(
     args: &TemplateArgs,
     global: &Global,
     words: &[String],
     terminal: &Terminal,
+    fleets: impl Future<Output = Result<Fleets, CliError>>,
 ) -> Result<(), CliError> {
-    if global.context.is_some() {
+    if global.context.is_some() && !args.asked.from_cluster {
         // Silently ignored it would look like the length of a context.
         return Err(CliError::usage(
             "--context: a context of the kubeconfig has no part in a manifest",
-            "leave it out; the most tokens of a sequence are --max-model-len",
+            "leave it out, or read GPUs with --from-cluster; the most tokens of a sequence are --max-model-len",
         ));
     }
     let catalogue = Catalogue::embedded().map_err(|error| CliError::plain(error.to_string()))?;
     if args.model.is_none() && args.asked.config.is_none() {
-        return match &args.asked.gpu {
-            None => list::print(&catalogue, terminal),
-            Some(_) => Err(CliError::usage(
-                "--gpu: for which model?",
+        return match (&args.asked.gpu, args.asked.from_cluster) {
+            (None, false) => list::print(&catalogue, terminal),
+            (gpu, _) => Err(CliError::usage(
+                format!("{}: for which model?", if gpu.is_some() { "--gpu" } else { "--from-cluster" }),
                 "name one, or give its config.json with --config; list models and GPUs: kubectl rayfleet template",
             )),
         };
     }
-    let gpu = subject::gpu(&catalogue, args.asked.gpu.as_deref())?;
+    let named = args.asked.gpu.as_deref().map(|name| subject::gpu(&catalogue, name)).transpose()?;
     let subject = Subject::find(&catalogue, args.model.as_deref(), &args.asked)?;
-    let demand = shape::demand(&args.asked, &subject, gpu)?;
-    let choice = shape::chosen(&subject, gpu, &demand);
+    let mut site = Site::read(args.fleet.profile.as_deref(), &args.fleet.set)?;
+    let (gpu, choice) = if args.asked.from_cluster {
+        let nodes = cluster::nodes(&fleets.await?, &catalogue, &site).await?;
+        let pools = cluster::pools(nodes);
+        let (picked, choice) = hardware::of_cluster(&pools, (&catalogue, named), args, &subject, terminal)?;
+        hardware::select(&mut site, &picked);
+        (picked.gpu, choice)
+    } else {
+        hardware::named(named, args, &subject)?
+    };
     if args.out.explain {
         terminal.result(&choice, &explain(&subject.title, &choice))?;
         return shape::fit(&subject, &choice).map(|_| ());
     }
     let fit = shape::fit(&subject, &choice)?;
-    let site = Site::read(args.fleet.profile.as_deref(), &args.fleet.set)?;
     let values = Values::new(
         (&subject, gpu, &choice, fit),
         &args.fleet,

@@ -1,4 +1,4 @@
-//! What is the same for all fleets of a site: the profile file and `--set`. Reading and checking only.
+//! What is the same for all fleets of a site: the profile file and `--set`. Reading only.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -7,7 +7,7 @@ use rayfleet_cli_kit::{CliError, input};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use super::{bandwidth, near};
+use super::{near, site};
 
 /// Largest profile that is read, in bytes.
 const LARGEST: u64 = 64 << 10;
@@ -92,7 +92,7 @@ impl Site {
         for entry in set {
             site.set(entry)?;
         }
-        site.check().map_err(|problem| CliError::usage(problem, CURE))?;
+        site::check(&site).map_err(|problem| CliError::usage(problem, CURE))?;
         Ok(site)
     }
 
@@ -148,50 +148,6 @@ impl Site {
         }
         Ok(())
     }
-
-    fn check(&self) -> Result<(), String> {
-        if self.image.is_some() && self.registry.is_some() {
-            return Err("image and registry: name one of them; image is whole".to_owned());
-        }
-        if self.rdma_count.is_some() && self.rdma_resource.is_none() {
-            return Err("rdmaCount: of what? Name the rdmaResource".to_owned());
-        }
-        if self.rdma_count == Some(0) {
-            return Err("rdmaCount: must be above 0".to_owned());
-        }
-        if self.model_path.as_ref().is_some_and(|path| !path.starts_with('/') || path.len() < 2) {
-            return Err("modelPath: must be a folder in the containers, as /models".to_owned());
-        }
-        if let Some(text) = &self.storage_bandwidth {
-            bandwidth::parse(text).map_err(|problem| format!("storageBandwidth: {problem}"))?;
-        }
-        for (field, map) in [("labels", &self.labels), ("nodeSelector", &self.node_selector)] {
-            for (key, value) in map {
-                if !is_label(key, value) {
-                    return Err(format!("{field}: `{key}: {value}` is no label of Kubernetes"));
-                }
-            }
-        }
-        if let Some(key) = self.topology_key.iter().find(|key| !is_label(key, "")) {
-            return Err(format!("topologyKey: `{key}` is no label of Kubernetes"));
-        }
-        if self.labels.contains_key("app") {
-            return Err("labels: `app` is the fleet's name, by which its groups are found".to_owned());
-        }
-        let names = [
-            ("claim", &self.claim),
-            ("storageClass", &self.storage_class),
-            ("serviceAccount", &self.service_account),
-        ];
-        let names = names.into_iter().filter_map(|(field, name)| Some((field, name.as_ref()?)));
-        let secrets = self.image_pull_secrets.iter().map(|name| ("imagePullSecrets", name));
-        match names.chain(secrets).find(|(_, name)| !is_name(name)) {
-            Some((field, name)) => Err(format!(
-                "{field}: `{name}` is no name of Kubernetes: lower-case letters, digits, '-' and '.'"
-            )),
-            None => Ok(()),
-        }
-    }
 }
 
 fn yaml<T: DeserializeOwned>(text: &str) -> Result<T, String> {
@@ -211,31 +167,6 @@ fn unknown(key: &str) -> String {
     } else {
         format!("no such key{hint}")
     }
-}
-
-/// A name of an object: a DNS subdomain.
-pub(super) fn is_name(text: &str) -> bool {
-    let part = |part: &str| {
-        let edge = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
-        part.starts_with(edge) && part.ends_with(edge) && part.chars().all(|c| edge(c) || c == '-')
-    };
-    text.len() <= 253 && text.split('.').all(part)
-}
-
-/// A key and a value of a label.
-pub(super) fn is_label(key: &str, value: &str) -> bool {
-    let word = |text: &str| {
-        let edge = |c: char| c.is_ascii_alphanumeric();
-        text.len() <= 63
-            && text.starts_with(edge)
-            && text.ends_with(edge)
-            && text.chars().all(|c| edge(c) || "-_.".contains(c))
-    };
-    let key = match key.split_once('/') {
-        Some((prefix, name)) => is_name(prefix) && word(name),
-        None => word(key),
-    };
-    key && (value.is_empty() || word(value))
 }
 
 #[cfg(test)]
@@ -295,7 +226,7 @@ mod tests {
             "rayVersion=2.60",
             "labels={a: b}",
             "labels.x.y/z=t=u",
-            "rdmaResource=r",
+            "rdmaResource=r/r",
         ]);
         assert!(site.unwrap_err().message.contains("labels: `x.y/z: t=u`"));
         let site = set(&[
@@ -304,7 +235,7 @@ mod tests {
             "rayVersion=2.60",
             "labels={a: b}",
             "labels.x.y/z=t",
-            "rdmaResource=r",
+            "rdmaResource=r/r",
         ])
         .unwrap();
         assert_eq!((site.image, site.registry.as_deref()), (None, Some("b")));
@@ -316,7 +247,7 @@ mod tests {
             "a",
             "b",
             "[a]",
-            "2",
+            "2.60",
             "c",
             "d",
             "1GB",
@@ -330,10 +261,10 @@ mod tests {
             "{c: d}",
             "j",
         ]) {
-            let mut site = Site { rdma_resource: Some("r".to_owned()), ..Site::default() };
+            let mut site = Site { rdma_resource: Some("r/r".to_owned()), ..Site::default() };
             site.set_key(key, value).unwrap();
-            assert_ne!(site, Site { rdma_resource: Some("r".to_owned()), ..Site::default() }, "{key}");
-            site.check().unwrap();
+            assert_ne!(site, Site { rdma_resource: Some("r/r".to_owned()), ..Site::default() }, "{key}");
+            site::check(&site).unwrap();
         }
     }
 
@@ -342,7 +273,23 @@ mod tests {
         for (text, words) in [
             ("{image: a, registry: b}", "name one of them"),
             ("rdmaCount: 1", "Name the rdmaResource"),
-            ("{rdmaCount: 0, rdmaResource: a}", "above 0"),
+            ("{rdmaCount: 0, rdmaResource: a/b}", "above 0"),
+            ("rdmaResource: 'a/b/c{,}'", "rdmaResource: `a/b/c{,}`"),
+            ("rdmaResource: nvidia.com/gpu", "are the GPUs"),
+            ("image: ''", "image: ``"),
+            ("registry: ''", "registry: ``"),
+            ("rayVersion: abc", "rayVersion: `abc`"),
+            ("networkInterface: ''", "networkInterface: ``"),
+            ("modelPath: /dev/shm/models", "modelPath: `/dev/shm/models`"),
+            ("tolerations: [{key: a, operator: Exist}]", "tolerations[0]: operator `Exist`"),
+            (
+                "tolerations: [{key: a, operator: Exists}, {key: a, effect: Never}]",
+                "tolerations[1]: effect `Never`",
+            ),
+            ("tolerations: [{key: a, operator: Exists, value: b}]", "with Exists there is none"),
+            ("tolerations: [{value: b}]", "without a key"),
+            ("tolerations: [{key: a b, operator: Exists}]", "is no taint"),
+            ("tolerations: [{key: a, tolerationSeconds: 1}]", "only with the effect NoExecute"),
             ("modelPath: models", "modelPath"),
             ("storageBandwidth: fast", "storageBandwidth"),
             ("nodeSelector: {'a b': c}", "nodeSelector"),
@@ -353,14 +300,5 @@ mod tests {
             let message = of(text).unwrap_err().message;
             assert!(message.contains(words), "{text}: {message}");
         }
-    }
-
-    #[test]
-    fn names_and_labels_are_those_of_kubernetes() {
-        assert!(is_name("a-1.b") && !is_name("") && !is_name("a..b") && !is_name("-a") && !is_name("A"));
-        assert!(
-            is_label("app", "") && is_label("a.b/C_d", "x.Y-z") && !is_label("", "a") && !is_label("/a", "b")
-        );
-        assert!(!is_label("a/b/c", "d") && !is_label("a", "-") && !is_label("a", &"b".repeat(64)));
     }
 }

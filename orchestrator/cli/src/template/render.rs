@@ -36,7 +36,7 @@ fn head(values: &Values) -> Vec<String> {
         format!(
             "# Yours to set: the image ({} with `ray[default]`, the Ray of rayVersion), the claim with the weights (ReadOnlyMany or \
              ReadWriteMany){interface}: docs/operations.md#your-first-fleet-on-your-cluster.",
-            values.engine
+            if values.amd { "vLLM for ROCm" } else { "vLLM" }
         ),
         format!("# Written by: {}", values.command),
         "apiVersion: orchestration.aibrix.ai/v1alpha1".to_owned(),
@@ -245,19 +245,21 @@ fn container(values: &Values) -> Vec<String> {
         format!(", {}: \"{}\"", scalar(name), values.site.rdma_count.unwrap_or(1))
     });
     let devices = format!("{}: \"{gpus}\"{rdma}", scalar(values.gpu_resource));
-    let mut lines = vec![
-        "containers:".to_owned(),
-        "- name: ray".to_owned(),
-        format!("  image: {}", scalar(&values.image)),
-        "  env:".to_owned(),
-    ];
+    let mut lines = vec!["containers:".to_owned(), "- name: ray".to_owned()];
+    if values.amd && values.site.image.is_none() {
+        lines.push("  # The image of docs/operations.md is for NVIDIA's GPUs: build one of vLLM for ROCm, and name it with --set image.".to_owned());
+    }
+    lines.extend([format!("  image: {}", scalar(&values.image)), "  env:".to_owned()]);
     if values.over_nodes() {
         let interface = scalar(&values.interface);
         lines.push(format!("  - {{name: NCCL_SOCKET_IFNAME, value: {interface}}}"));
         lines.push(format!("  - {{name: GLOO_SOCKET_IFNAME, value: {interface}}}"));
     }
+    // A model that is no folder is fetched from the hub.
+    if values.source.starts_with('/') {
+        lines.push("  - {name: HF_HUB_OFFLINE, value: \"1\"}".to_owned());
+    }
     lines.extend([
-        "  - {name: HF_HUB_OFFLINE, value: \"1\"}".to_owned(),
         "  - {name: VLLM_NO_USAGE_STATS, value: \"1\"}".to_owned(),
         "  resources:".to_owned(),
         format!("    requests: {{cpu: \"{}\", memory: {}Gi, {devices}}}", gpus * 4, gpus * 32),

@@ -2,11 +2,12 @@
 //! `rayfleet-templates`.
 
 use rayfleet_cli_kit::CliError;
+use rayfleet_templates::cache::KvPrecision;
 use rayfleet_templates::explain::{count, cure, gb, shape};
 use rayfleet_templates::overhead::Step;
 use rayfleet_templates::{Choice, Demand, Fit, Gpu, choose};
 
-use super::args::Asked;
+use super::args::{Asked, CacheType};
 use super::subject::Subject;
 
 /// What is asked of an engine, by the flags.
@@ -32,7 +33,7 @@ pub(super) fn demand(asked: &Asked, subject: &Subject, gpu: &Gpu) -> Result<Dema
     Ok(Demand {
         context: asked.max_model_len,
         sequences: asked.sequences,
-        kv: asked.kv_cache_dtype.into(),
+        kv: cache(asked, subject),
         utilization_permille: asked.gpu_memory_utilization,
         most_nodes: asked.max_nodes,
         gpus_per_node: asked.gpus_per_node,
@@ -40,6 +41,15 @@ pub(super) fn demand(asked: &Asked, subject: &Subject, gpu: &Gpu) -> Result<Dema
         tensor: asked.tensor,
         pipeline: asked.pipeline,
     })
+}
+
+/// As is asked for, or as the model needs it.
+fn cache(asked: &Asked, subject: &Subject) -> KvPrecision {
+    let needed = subject.engine.as_ref().and_then(|engine| engine.kv_cache_dtype);
+    match asked.kv_cache_dtype {
+        CacheType::Auto => needed.unwrap_or_default(),
+        CacheType::Fp8 => KvPrecision::Fp8,
+    }
 }
 
 /// The choice, with a note on shapes that have as many GPUs.

@@ -4,11 +4,12 @@ use std::path::Path;
 
 use rayfleet_cli_kit::table::one_line;
 use rayfleet_cli_kit::{CliError, input};
-use rayfleet_templates::catalogue::{CatalogueError, Checkpoint};
+use rayfleet_templates::catalogue::{CatalogueError, Checkpoint, EngineArgs};
 use rayfleet_templates::config::{ConfigError, MOST_BYTES};
 use rayfleet_templates::explain::gb;
 use rayfleet_templates::index::IndexCheck;
 use rayfleet_templates::{Catalogue, Entry, Gpu, Model};
+use rayfleet_text::cut;
 use serde_json::Value;
 
 use super::args::Asked;
@@ -17,6 +18,9 @@ use super::near;
 /// Largest index that is read, in bytes. It names every matrix of a checkpoint: some 100,000 of a mixture of
 /// experts, in 100 bytes each.
 const LARGEST_INDEX: u64 = 64 << 20;
+
+/// Most bytes of a file's texts that are repeated in an error.
+const MOST_REPEATED: usize = 200;
 
 /// What helps where a name is not known.
 const LIST: &str = "list models and GPUs: kubectl rayfleet template";
@@ -31,6 +35,8 @@ pub(super) struct Subject {
     /// Name for a fleet; empty if nobody said.
     pub(super) name: String,
     pub(super) model: Model,
+    /// What its engine needs, if that is known.
+    pub(super) engine: Option<EngineArgs>,
     /// Bytes of the checkpoint, if its index says so.
     pub(super) stored: Option<u64>,
 }
@@ -78,13 +84,18 @@ impl Subject {
             folder,
             name: entry.name.replace('.', "-"),
             model,
+            engine: entry.engine_args.clone(),
             stored: None,
         })
     }
 
     fn read(file: &Path, index: Option<&Path>) -> Result<Self, CliError> {
         let shown = file.display();
-        let refused = |error: ConfigError| CliError::usage(format!("{shown}: {error}"), error.cure.clone());
+        // It repeats texts of the file, which may be of any length.
+        let refused = |error: ConfigError| {
+            let problem = cut(&one_line(&error.problem), MOST_REPEATED);
+            CliError::usage(format!("{shown}: {}: {problem}", error.field), error.cure)
+        };
         let text = input::read(file, MOST_BYTES as u64).map_err(|error| {
             CliError::usage(
                 format!("cannot read {shown}: {error}"),
@@ -95,7 +106,7 @@ impl Subject {
         let stored = index.map(|index| stored(&model, index)).transpose()?;
         // It stands in a comment.
         let title = one_line(&format!("{shown} ({})", model.quantization.name));
-        Ok(Self { title, folder: String::new(), name: String::new(), model, stored })
+        Ok(Self { title, folder: String::new(), name: String::new(), model, engine: None, stored })
     }
 }
 
@@ -130,8 +141,7 @@ fn stored(model: &Model, file: &Path) -> Result<u64, CliError> {
 }
 
 /// The GPU with this name.
-pub(super) fn gpu<'a>(catalogue: &'a Catalogue, name: Option<&str>) -> Result<&'a Gpu, CliError> {
-    let Some(name) = name else { return Err(CliError::usage("which GPU? Name it with --gpu", LIST)) };
+pub(super) fn gpu<'a>(catalogue: &'a Catalogue, name: &str) -> Result<&'a Gpu, CliError> {
     catalogue.gpu(&name.to_ascii_lowercase()).map_err(|_| {
         let hint = near::hint(name, catalogue.gpus.iter().map(|gpu| gpu.name.as_str()));
         CliError::usage(format!("GPU \"{name}\" is not in the catalogue{hint}"), LIST)

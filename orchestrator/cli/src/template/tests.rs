@@ -1,11 +1,15 @@
 //! The command as a whole: what it prints, and that it never prints what would be refused.
 
+mod cluster;
+mod engine;
+mod hostile;
 mod random;
 
 use std::path::{Path, PathBuf};
 use std::{env, fs};
 
 use clap::Parser;
+use futures::FutureExt;
 use rayfleet_api::RayClusterFleet;
 use rayfleet_cli_kit::testing::Kept;
 use rayfleet_cli_kit::{CliError, Kind};
@@ -22,7 +26,9 @@ fn run_words(words: &[String]) -> (String, Result<(), CliError>) {
     let cli = cli.unwrap();
     let Command::Template(args) = &cli.command else { panic!("{cli:?}") };
     let kept = Kept::default();
-    let done = run(args, &cli.global, words, &kept.terminal(args.out.output));
+    let terminal = kept.terminal(args.out.output);
+    let nobody = async { panic!("no cluster is asked") };
+    let done = run(args, &cli.global, words, &terminal, nobody).now_or_never().unwrap();
     (kept.out(), done)
 }
 
@@ -318,7 +324,7 @@ const EXAMPLES: [(&str, &str); 2] = [
     (
         "examples/deepseek-671b.yaml",
         "template deepseek-r1 --gpu h100 --max-model-len 65536 --max-num-seqs 64 --replicas 4 --name deepseek-671b \
-         --served-model-name deepseek-r1-671b --engine-arg=--trust-remote-code",
+         --served-model-name deepseek-r1-671b",
     ),
 ];
 const UPDATE: &str = "RAYFLEET_UPDATE=1 cargo test -p kubectl-rayfleet the_examples_are_what_is_printed";

@@ -9,9 +9,10 @@ use rayfleet_templates::explain::{count, gb};
 use rayfleet_templates::{Choice, Fit, Gpu};
 
 use super::args::FleetFlags;
-use super::bandwidth;
-use super::profile::{Site, is_label, is_name};
+use super::grammar::{is_host, is_label, is_name, is_namespace};
+use super::profile::Site;
 use super::subject::Subject;
+use super::{bandwidth, engine_args};
 
 /// Image of docs/operations.md, where the site names none.
 const IMAGE: &str = "vllm-ray:0.32.0-2.60.0";
@@ -35,8 +36,8 @@ pub(super) struct Values {
     pub(super) gpu: String,
     /// Extended resource of GPUs.
     pub(super) gpu_resource: &'static str,
-    /// The engine that the image needs.
-    pub(super) engine: &'static str,
+    /// The GPUs are of AMD.
+    pub(super) amd: bool,
     pub(super) replicas: u32,
     pub(super) max_surge: u32,
     pub(super) args: Vec<String>,
@@ -81,8 +82,7 @@ impl Values {
         if name.is_empty() {
             return Err(CliError::usage("what shall the fleet be called?", "give it a --name"));
         }
-        if let Some(namespace) = namespace.filter(|namespace| namespace.contains('.') || !is_name(namespace))
-        {
+        if let Some(namespace) = namespace.filter(|namespace| !is_namespace(namespace)) {
             return Err(CliError::usage(
                 format!("namespace \"{namespace}\" is no name of Kubernetes"),
                 "correct -n",
@@ -97,6 +97,7 @@ impl Values {
                 ));
             }
         }
+        flags.engine_arg.iter().try_for_each(|arg| engine_args::check(arg))?;
         let folder = if subject.folder.is_empty() { name.clone() } else { subject.folder.clone() };
         let model_path = site.model_path.clone().unwrap_or_else(|| "/models".to_owned());
         let bandwidth = match (flags.storage_bandwidth, &site.storage_bandwidth) {
@@ -130,10 +131,10 @@ impl Values {
             fit: fit.clone(),
             gpu: gpu.title.clone(),
             gpu_resource: if amd { "amd.com/gpu" } else { "nvidia.com/gpu" },
-            engine: if amd { "vLLM for ROCm" } else { "vLLM" },
+            amd,
             replicas: flags.replicas,
             max_surge: flags.max_surge,
-            args: args(choice, flags),
+            args: args(subject, choice, flags, amd),
             context: choice.demand.context.unwrap_or_default(),
             expect: flags.expect.clone(),
             bytes,
@@ -174,8 +175,8 @@ impl Values {
     }
 }
 
-/// vLLM's arguments, as the shape was reckoned with them.
-fn args(choice: &Choice, flags: &FleetFlags) -> Vec<String> {
+/// vLLM's arguments: as the shape was reckoned with them, as the model needs, and as they are given.
+fn args(subject: &Subject, choice: &Choice, flags: &FleetFlags, amd: bool) -> Vec<String> {
     let demand = &choice.demand;
     let permille = format!("{:03}", demand.utilization_permille % 1000);
     let fraction = match permille.trim_end_matches('0') {
@@ -190,7 +191,9 @@ fn args(choice: &Choice, flags: &FleetFlags) -> Vec<String> {
     if demand.kv == KvPrecision::Fp8 {
         args.push("--kv-cache-dtype=fp8".to_owned());
     }
-    args.extend(flags.engine_arg.iter().cloned());
+    let needed =
+        subject.engine.iter().flat_map(|engine| engine.all.iter().chain(engine.amd.iter().filter(|_| amd)));
+    args.extend(engine_args::merged(needed, &flags.engine_arg));
     args
 }
 
@@ -198,14 +201,17 @@ fn gateway(flags: &FleetFlags) -> Result<Option<Gateway>, CliError> {
     let Some(text) = &flags.gateway else { return Ok(None) };
     let (namespace, name) =
         text.split_once('/').map_or((None, text.as_str()), |(space, name)| (Some(space), name));
-    let names = namespace
-        .into_iter()
-        .chain([name])
-        .chain(flags.hostname.as_deref().map(|host| host.trim_start_matches("*.")));
-    if let Some(wrong) = names.into_iter().find(|name| !is_name(name)) {
+    let cure = "write it as NAMESPACE/NAME or NAME";
+    if let Some(wrong) = namespace.filter(|namespace| !is_namespace(namespace)) {
+        return Err(CliError::usage(format!("--gateway: \"{wrong}\" is no namespace of Kubernetes"), cure));
+    }
+    if !is_name(name) {
+        return Err(CliError::usage(format!("--gateway: \"{name}\" is no name of Kubernetes"), cure));
+    }
+    if let Some(host) = flags.hostname.as_ref().filter(|host| !is_host(host)) {
         return Err(CliError::usage(
-            format!("--gateway: \"{wrong}\" is no name of Kubernetes"),
-            "write it as NAMESPACE/NAME or NAME, and the host as llm.example.com",
+            format!("--hostname: \"{host}\" is no host of a route"),
+            "write it as llm.example.com or *.example.com",
         ));
     }
     Ok(Some(Gateway {

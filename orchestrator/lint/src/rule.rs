@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use serde::{Serialize, Serializer};
 
-use crate::finding::Severity;
+use crate::severity::Severity;
 
 /// What is said of a rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,11 +6,13 @@ mod lws;
 mod model;
 mod own_engine;
 mod service;
+mod steps;
 
 use serde::Serialize;
 use serde_json::Value;
 
 use crate::finding::{Finding, Findings};
+use crate::plain::plain;
 use crate::read::{Object, Unreadable, read};
 use crate::rule::Rule;
 use crate::rules::containers;
@@ -66,7 +68,7 @@ impl Log<'_> {
         self.findings.push(rule, (self.object, field), what, cure);
         let kept = [Rule::Changed, Rule::Dropped, Rule::Check].contains(&rule);
         if kept {
-            self.changes.push(format!("{what}: {cure}"));
+            self.changes.push(plain(&format!("{what}: {cure}")));
         }
     }
 }
@@ -203,8 +205,7 @@ impl New {
     fn yaml(&self) -> Result<String, serde_saphyr::ser::Error> {
         let mut text = String::new();
         for change in &self.changes {
-            let line: String = change.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-            text.extend(["# ", &line, "\n"]);
+            text.extend(["# ", &plain(change), "\n"]);
         }
         text.push_str(&serde_saphyr::to_string(&self.value)?);
         Ok(text)

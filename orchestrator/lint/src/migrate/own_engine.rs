@@ -4,7 +4,7 @@
 use rayfleet_api::names;
 use serde_json::{Value, json};
 
-use super::{Log, put, take_out};
+use super::{Log, put, steps, take_out};
 use crate::launch::{self, Launch, SCRIPT, START};
 use crate::rules::taken_by_ray;
 use crate::shell;
@@ -34,6 +34,10 @@ pub(super) fn repaired(workload: &Workload<'_>, mut fleet: Value, log: &mut Log<
                 "Ray is started as KubeRay needs it, and the engine as the container's process",
                 "read the command",
             );
+            let start = launch.ray_start().and_then(|start| launch.commands.get(start));
+            if let Some(start) = start {
+                steps::ray_start(start, &field, group, log);
+            }
             let waits = |word: &shell::Word| word.text.starts_with("--ray_cluster_size");
             if role.head && launch.commands.iter().flat_map(|command| &command.words).any(waits) {
                 log.dropped(

@@ -4,6 +4,7 @@ use rayfleet_api::names;
 use serde_json::Value;
 
 use super::fleet::taken_by_ray;
+use super::pods::containers;
 use crate::finding::Findings;
 use crate::launch::{self, START};
 use crate::probe::{PROBES, asks};
@@ -23,14 +24,7 @@ pub(super) fn check(workload: &Workload<'_>, findings: &mut Findings) {
         cache(workload, head, (source, "spec.model.source"), findings);
     }
     if let Some(port) = workload.asked_port().filter(|_| workload.bridged) {
-        for probe in PROBES.iter().filter(|probe| asks(head.container(), probe, port)) {
-            let what = format!(
-                "the {probe} asks port {port}, on which nobody answers before the container is ready"
-            );
-            let cure = "take it out: Rayfleet asks the engine itself, and spec.model.startTimeout is how long it may load";
-            let field = format!("{}.{probe}", head.container_field());
-            findings.push(Rule::ProbeWaitsForEngine, (workload.object, &field), what, cure);
-        }
+        waiting(workload, head, port, findings);
     }
     sidecars(workload, head, findings);
     let Some((number, engine)) = &workload.engine else {
@@ -48,6 +42,24 @@ pub(super) fn check(workload: &Workload<'_>, findings: &mut Findings) {
         port(workload, vllm, findings);
         if let Some(source) = &vllm.source {
             cache(workload, head, (source, &workload.launch_field()), findings);
+        }
+    }
+}
+
+/// Probes of the head, in whatever container, that wait for the engine of the model block.
+fn waiting(workload: &Workload<'_>, head: &Role<'_>, port: u16, findings: &mut Findings) {
+    for (field, container) in containers(head) {
+        for probe in PROBES.iter().filter(|probe| asks(container, probe, port)) {
+            let what = format!(
+                "the {probe} asks port {port}, on which nobody answers before the container is ready"
+            );
+            let cure = "take it out: Rayfleet asks the engine itself, and spec.model.startTimeout is how long it may load";
+            findings.push(
+                Rule::ProbeWaitsForEngine,
+                (workload.object, &format!("{field}.{probe}")),
+                what,
+                cure,
+            );
         }
     }
 }

@@ -5,6 +5,7 @@ mod engine;
 mod fields;
 mod fleet;
 mod links;
+mod misfit;
 mod pods;
 mod rollout;
 mod services;

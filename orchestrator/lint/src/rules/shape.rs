@@ -6,8 +6,9 @@ use rayfleet_api::names;
 use serde_json::Value;
 
 use crate::finding::Findings;
+use crate::node::{Kind, Node};
 use crate::place::Place;
-use crate::read::{Kind, Manifest, Node, Object};
+use crate::read::{Manifest, Object};
 use crate::rule::Rule;
 use crate::workload::{LWS_GROUP, LWS_KIND};
 

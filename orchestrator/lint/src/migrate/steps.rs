@@ -118,8 +118,13 @@ pub(super) fn step(command: &Command, kept: &Variables, field: &str, group: &mut
             log.dropped(field, &what, cure);
         }
     } else if !is_idle(words) || command.writes {
-        let what =
-            format!("`{}` is no longer run", line(if words.is_empty() { &command.words } else { words }));
+        // A keyword with a file behind it, or a file alone.
+        let words = if words.is_empty() { &command.words } else { words };
+        let line = if words.is_empty() { ">".to_owned() } else { line(words) };
+        let what = format!(
+            "`{line}`{} is no longer run",
+            if command.writes { ", which writes a file," } else { "" }
+        );
         log.dropped(field, &what, "build it into the image, or make it an initContainer");
     }
 }

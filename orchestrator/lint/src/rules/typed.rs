@@ -141,9 +141,12 @@ impl Step {
     }
 
     fn without(&self) -> Value {
-        match &self.at {
-            At::Field(_) => self.with(Value::Null),
-            At::Item(_) => self.with(Value::Object(serde_json::Map::new())),
+        match (&self.at, &self.of) {
+            (At::Item(index), Value::Array(items)) => {
+                let others = items.iter().enumerate().filter(|(at, _)| at != index);
+                others.map(|(_, item)| item.clone()).collect()
+            }
+            _ => self.with(Value::Null),
         }
     }
 }

@@ -4,7 +4,7 @@ use rayfleet_lint::migrate::Options;
 use rayfleet_lint::{Finding, Severity, exit_code, migrate};
 use serde_json::{Value, json};
 
-use crate::{HEAD, fleet, ids, migrated, set, with};
+use crate::{HEAD, fleet, found, ids, migrated, set, with};
 
 #[test]
 fn a_set_keeps_its_bounds_and_loses_what_a_fleet_cannot_say() {
@@ -237,5 +237,162 @@ fn a_label_that_the_selector_takes_is_said() {
         after.findings.iter().any(|found| found.what.contains("other of its pods became")),
         "{:?}",
         after.findings
+    );
+}
+
+/// What is said of steps of the head's script before its engine, and the environment that the engine gets.
+fn lost(before: &str) -> (Vec<String>, Value) {
+    let script = format!("{before}\neval \"$KUBERAY_GEN_RAY_START_CMD\" & exec vllm serve /m -pp 2");
+    let (fleet, findings) =
+        migrated(&with(&format!("{HEAD}/containers/0/command"), json!(["bash", "-c", script])));
+    assert!(fleet["spec"]["model"].is_object(), "{before}: {findings:?}");
+    let lost = findings.into_iter().filter(|it| it.rule.id() == "dropped").map(|it| it.what).collect();
+    (lost, fleet["spec"]["model"]["engine"]["env"].clone())
+}
+
+#[test]
+fn a_step_that_only_waits_or_reports_is_missed_by_nobody() {
+    for idle in [
+        "ulimit -n 65536; echo starting; set -e",
+        "until curl -sf http://localhost:8265/ > /dev/null 2>&1; do sleep 1; done",
+        "until curl -s -o /dev/null http://localhost:8265/; do echo 'waits' >&2; sleep 1; done",
+        "while ! curl --output /dev/null -w '%{http_code}' http://a/; do sleep 1; break; done",
+        "for i in 1 2 3; do if ray status; then break; fi; sleep 1; done",
+        "[ -d /models/m ] && echo found || echo none",
+        "echo x > /dev/stderr; echo y &> /dev/null",
+    ] {
+        assert_eq!(lost(idle).0, [""; 0], "{idle}");
+    }
+}
+
+#[test]
+fn a_step_with_an_effect_is_never_lost_without_a_word() {
+    for (step, part) in [
+        ("curl -fL -o /tmp/chat.jinja https://e.example/c", "`curl -fL -o /tmp/chat.jinja"),
+        ("curl -fsSLO https://e.example/c", "`curl -fsSLO"),
+        ("curl -m 5 -o/tmp/c https://e.example/c", "`curl -m 5 -o/tmp/c"),
+        ("curl --output=/tmp/c https://e.example/c", "`curl --output=/tmp/c"),
+        ("curl -sX POST https://e.example/register", "`curl -sX POST"),
+        ("curl -s https://e.example/c > /tmp/c", "`curl -s"),
+        ("echo '{\"a\": 1}' > /tmp/conf.json", "`echo {\"a\": 1}`"),
+        ("printf x >> /tmp/conf", "`printf x`"),
+        ("echo x &> /tmp/conf", "`echo x`"),
+        ("echo x >& /tmp/conf", "`echo x`"),
+        ("echo x > /dev/shm/conf", "`echo x`"),
+        ("for i in 1 2; do echo $i; done > /tmp/list", "`done`"),
+        ("> /tmp/marker", "`>`"),
+        ("echo $(python3 /fetch.py)", "`echo $(python3 /fetch.py)`"),
+        ("until hf download org/m --local-dir /models/m; do sleep 1; done", "`hf download org/m"),
+        ("if [ -d /a ]; then ln -s /a /b; else mkdir /b; fi", "`ln -s /a /b`"),
+        ("if [ -d /a ]; then ln -s /a /b; else mkdir /b; fi", "`mkdir /b`"),
+        ("while ! mount /x; do sleep 1; done", "`mount /x`"),
+        ("{ nvidia-smi -pm 1; }", "`nvidia-smi -pm 1`"),
+    ] {
+        let (lost, _) = lost(step);
+        assert!(lost.iter().any(|what| what.contains(part)), "{step}: {lost:?}");
+    }
+}
+
+#[test]
+fn an_export_becomes_the_engines_only_if_it_always_is() {
+    let env = json!([{"name": "NCCL_IB_HCA", "value": "mlx5"}]);
+    for always in [
+        "export NCCL_IB_HCA=mlx5",
+        "if true; then echo a; fi; export NCCL_IB_HCA=mlx5; for i in 1; do echo; done",
+    ] {
+        assert_eq!(lost(always), (vec![], env.clone()), "{always}");
+    }
+    for maybe in [
+        "if [ -d /sys/class/infiniband ]; then export NCCL_IB_HCA=mlx5; fi",
+        "if [ -d /sys/class/infiniband ]; then echo ib; export NCCL_IB_HCA=mlx5; fi",
+        "[ -d /sys/class/infiniband ] && export NCCL_IB_HCA=mlx5",
+        "[ -d /sys/class/infiniband ] || export NCCL_IB_HCA=mlx5",
+        "export NCCL_IB_HCA=mlx5 | true",
+        "export NCCL_IB_HCA=mlx5 && sleep 1 &",
+    ] {
+        let said = "NCCL_IB_HCA of `export` is no longer set".to_owned();
+        assert_eq!(lost(maybe), (vec![said], json!(null)), "{maybe}");
+    }
+    let chain = "export NCCL_IB_HCA=mlx5; eval \"$KUBERAY_GEN_RAY_START_CMD\" & ulimit -n 1 && export A=1 && vllm serve /m -pp 2";
+    let (fleet, _) = migrated(&with(&format!("{HEAD}/containers/0/command"), json!(["bash", "-c", chain])));
+    assert_eq!(fleet["spec"]["model"]["engine"]["env"].as_array().map(Vec::len), Some(2));
+}
+
+#[test]
+fn an_export_of_workers_alone_is_said() {
+    for (export, said) in [
+        ("NCCL_SOCKET_IFNAME=eth0", vec![]),
+        ("NCCL_SOCKET_IFNAME=eth1", vec!["NCCL_SOCKET_IFNAME of `export` is no longer set"]),
+        ("HF_TOKEN=hf_x", vec!["HF_TOKEN of `export` is no longer set"]),
+    ] {
+        let mut given = set(&json!({"name": "s"}), &json!({}));
+        let start = "ray start --head; vllm serve /m -pp 2";
+        let roles = [
+            ("leaderTemplate", format!("export NCCL_SOCKET_IFNAME=eth0; {start}")),
+            ("workerTemplate", format!("export {export}; ray start --address=x --block")),
+        ];
+        for (role, line) in roles {
+            given["spec"]["leaderWorkerTemplate"][role]["spec"]["containers"][0]["command"][2] = json!(line);
+        }
+        let (fleet, findings) = migrated(&given);
+        assert!(fleet["spec"]["model"].is_object(), "{findings:?}");
+        let of_worker = findings.iter().filter(|it| it.field.contains("workerTemplate.spec.containers[0]"));
+        let lost: Vec<&str> =
+            of_worker.filter(|it| it.rule.id() == "dropped").map(|it| it.what.as_str()).collect();
+        assert_eq!(lost, said, "{export}");
+    }
+}
+
+#[test]
+fn what_stands_around_rays_start_is_said_on_both_ways() {
+    for model in ["/m", "$MODEL"] {
+        for (start, parts) in [
+            ("eval \"$KUBERAY_GEN_RAY_START_CMD --node-ip-address=$IP\"", vec!["adds to Ray's start"]),
+            ("$KUBERAY_GEN_RAY_START_CMD --node-ip-address=$IP", vec!["adds to Ray's start"]),
+            ("RAY_X=1 eval \"${KUBERAY_GEN_RAY_START_CMD}\"", vec!["adds to Ray's start"]),
+            ("$KUBERAY_GEN_RAY_START_CMD > /tmp/ray.log 2>&1", vec!["file with the output"]),
+            ("exec $KUBERAY_GEN_RAY_START_CMD 2>&1", vec![]),
+            ("x/multi-node-serving.sh leader --num-cpus=4 --odd", vec!["`--odd` of ray start is gone"]),
+        ] {
+            let script = format!("{start}; vllm serve {model} -pp 2");
+            let (fleet, findings) =
+                migrated(&with(&format!("{HEAD}/containers/0/command"), json!(["bash", "-c", script])));
+            assert_eq!(fleet["spec"]["model"].is_null(), model == "$MODEL", "{findings:?}");
+            let lost: Vec<&str> =
+                findings.iter().filter(|it| it.rule.id() == "dropped").map(|it| it.what.as_str()).collect();
+            assert_eq!(lost.len(), parts.len(), "{script}: {lost:?}");
+            assert!(parts.iter().all(|part| lost.iter().any(|it| it.contains(part))), "{script}: {lost:?}");
+            let cpus = &fleet["spec"]["template"]["spec"]["headGroupSpec"]["rayStartParams"]["num-cpus"];
+            assert_eq!(cpus == "4", start.contains("num-cpus"), "{script}");
+        }
+    }
+}
+
+#[test]
+fn a_probe_that_asks_the_engine_goes_from_whatever_container() {
+    let shell = json!({"exec": {"command": ["sh", "-c", "curl -f http://localhost:8000/health"]}});
+    let mut given = with(&format!("{HEAD}/containers/0/startupProbe"), shell);
+    let of_other = json!({"exec": {"command": ["curl", "http://localhost:80001/"]}});
+    let sidecar = json!({"name": "x", "image": "x:1", "readinessProbe": {"httpGet": {"port": 8000}}, "livenessProbe": of_other});
+    let pod = given.pointer_mut(HEAD).unwrap();
+    pod["containers"].as_array_mut().unwrap().push(sidecar);
+    pod["initContainers"] = json!([{"name": "i", "image": "i:1", "restartPolicy": "Always", "startupProbe": {"tcpSocket": {"port": 8000}}}]);
+    let (fleet, findings) = migrated(&given);
+    let pod = fleet.pointer(HEAD).unwrap();
+    assert!(
+        pod["containers"][0]["startupProbe"].is_null() && pod["containers"][1]["readinessProbe"].is_null()
+    );
+    assert!(pod["initContainers"][0]["startupProbe"].is_null());
+    assert_eq!(pod["containers"][1]["livenessProbe"], of_other, "of another port");
+    let said = findings.iter().filter(|it| it.rule.id() == "changed" && it.what.contains("asked the engine"));
+    assert_eq!(said.count(), 3, "{findings:?}");
+    let mut typed = given;
+    typed["spec"]["model"] =
+        json!({"name": "m", "source": "/m", "parallelism": {"tensor": 1, "pipeline": 2}});
+    let waits = found(&[typed]).into_iter().filter(|it| it.rule.id() == "probe-waits-for-engine");
+    let fields: Vec<String> = waits.map(|it| it.field.rsplit_once("spec.").unwrap().1.to_owned()).collect();
+    assert_eq!(
+        fields,
+        ["containers[0].startupProbe", "containers[1].readinessProbe", "initContainers[0].startupProbe"]
     );
 }

@@ -1,6 +1,8 @@
 //! How manifests are read, and how findings are counted and shown.
 
-use rayfleet_lint::{Severity, exit_code, lint, text};
+use rayfleet_lint::migrate::Options;
+use rayfleet_lint::sarif::sarif;
+use rayfleet_lint::{Finding, Severity, exit_code, lint, migrate, text};
 use serde_json::{Value, json};
 
 use crate::{HEAD, fleet, found, ids, service, with};
@@ -100,4 +102,54 @@ fn a_thousand_warnings_hide_no_error() {
     let misled = service(&json!({"selector": {"app": "f"}, "ports": [{"port": 8000}]}));
     let found = found(&[crowded, misled]);
     assert_eq!((found.len(), exit_code(&found, Severity::Error)), (1_000, 1));
+}
+
+#[test]
+fn nothing_of_a_manifest_but_plain_text_is_in_any_output() {
+    let odd = "a\u{1b}\u{7f}\u{80}\u{9b}2K\u{9f}\r\n\u{85}\u{2028}x: \u{2029}";
+    let mut given = with("/metadata/name", json!(odd));
+    given["metadata"]["namespace"] = json!(odd);
+    given["spec"][odd] = json!(odd);
+    given.pointer_mut(&format!("{HEAD}/containers/0")).unwrap()["image"] = json!(odd);
+    given.pointer_mut(&format!("{HEAD}/containers/0")).unwrap()["command"][2] =
+        json!(format!("install '{odd}'; $KUBERAY_GEN_RAY_START_CMD & vllm serve /m -pp 2"));
+    let shown = |c: char| (c.is_control() && c != '\n') || ['\u{2028}', '\u{2029}'].contains(&c);
+    // Raw they are no YAML.
+    let escaped = |c: char| {
+        if c.is_ascii() && c != '\u{7f}' { c.to_string() } else { format!("\\u{:04x}", u32::from(c)) }
+    };
+    let manifest: String = given.to_string().chars().map(escaped).collect();
+    let found = lint(manifest.as_bytes()).unwrap();
+    let new = migrate(manifest.as_bytes(), Options::default()).unwrap();
+    assert!(found.len() > 1 && new.findings.len() > 1, "{found:?}");
+    for findings in [&found, &new.findings] {
+        for it in findings {
+            for text in [&it.kind, &it.namespace, &it.name, &it.field, &it.what, &it.cure] {
+                assert!(!text.contains(char::is_control) && !text.contains(shown), "{text:?}");
+            }
+        }
+        let json = serde_json::to_string(&sarif(&[("f", findings)], &[])).unwrap();
+        assert!(!json.contains(shown), "{json:?}");
+    }
+    let changes = &new.objects[0].changes;
+    assert!(!changes.is_empty() && !changes.iter().any(|it| it.contains(['\n', '\u{85}', '\u{2028}'])));
+    let unread = lint("? [\u{9b}2K, {\u{9b}: &\u{9b} *\u{9b}".as_bytes()).unwrap_err();
+    assert!(!unread.problem.contains(char::is_control), "{unread:?}");
+}
+
+#[test]
+fn the_search_for_wrong_values_is_bounded_for_all_of_a_manifest() {
+    let mut arguments = vec![json!("a"); 420];
+    arguments.push(json!(1));
+    let given = with(&format!("{HEAD}/containers/0/args"), json!(arguments));
+    let all: Vec<Value> = (0..100).map(|_| given.clone()).collect();
+    let found = found(&all);
+    let wrong: Vec<&Finding> = found.iter().filter(|it| it.rule.id() == "wrong-type").collect();
+    let named =
+        wrong.iter().filter(|it| it.field.ends_with("args[420]") && it.what.ends_with("is `1`")).count();
+    assert_eq!(wrong.len(), 100);
+    assert!((1..10).contains(&named), "{named}");
+    let last = wrong.last().unwrap();
+    assert!(last.field.ends_with("args") || last.field.ends_with("template"), "{last:?}");
+    assert!(!last.what.contains("is `null`"), "{last:?}");
 }

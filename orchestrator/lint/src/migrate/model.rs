@@ -38,7 +38,7 @@ pub(super) fn block(
     if !problems.is_empty() {
         return Err(problems);
     }
-    // vLLM serves a model under its source unless it is told otherwise.
+    // Without --served-model-name vLLM serves a model under its source.
     let name = vllm.served.first().unwrap_or(&source);
     if let [_, others @ ..] = vllm.served.as_slice()
         && !others.is_empty()

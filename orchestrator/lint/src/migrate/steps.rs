@@ -209,11 +209,10 @@ fn parameters(words: &[&str], field: &str, group: &mut Value, log: &mut Log<'_>)
             continue;
         }
         match value {
-            Some(value) if PARAMETERS.contains(&name) => {
-                if group["rayStartParams"][name].is_null() {
-                    put(group, &["rayStartParams", name], json!(value));
-                }
+            Some(value) if PARAMETERS.contains(&name) && group["rayStartParams"][name].is_null() => {
+                put(group, &["rayStartParams", name], json!(value));
             }
+            Some(value) if group["rayStartParams"][name] == value => {}
             _ => log.dropped(
                 field,
                 &format!("`{word}` of ray start is gone"),

@@ -353,6 +353,10 @@ fn what_stands_around_rays_start_is_said_on_both_ways() {
             ("$KUBERAY_GEN_RAY_START_CMD > /tmp/ray.log 2>&1", vec!["file with the output"]),
             ("exec $KUBERAY_GEN_RAY_START_CMD 2>&1", vec![]),
             ("x/multi-node-serving.sh leader --num-cpus=4 --odd", vec!["`--odd` of ray start is gone"]),
+            (
+                "x/multi-node-serving.sh leader --num-cpus=4 --num-gpus 1 --num-cpus=5",
+                vec!["`--num-cpus=5` of ray start is gone"],
+            ),
         ] {
             let script = format!("{start}; vllm serve {model} -pp 2");
             let (fleet, findings) =

@@ -13,9 +13,9 @@ use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use crate::fleets;
 use crate::numbers::Spread;
+use crate::phase::{Phase, count, mib, row, spread};
 use crate::process;
-use crate::report::{Phase, count, mib, row, spread};
-use crate::scenario::{Run, TAIL};
+use crate::run::{Run, TAIL};
 use crate::watches::Followed;
 
 /// Parts of the churn; there is a pause before each and after the last.

@@ -24,10 +24,10 @@ use tokio::time::sleep;
 use crate::containers::UNPLAYED;
 use crate::fleets::NAMESPACE;
 use crate::numbers::Spread;
+use crate::phase::{Phase, count, row, spread};
 use crate::process;
 use crate::progress::{fleet_of, is_ready_pod};
-use crate::report::{Phase, count, row, spread};
-use crate::scenario::{Run, TAIL};
+use crate::run::{Run, TAIL};
 use crate::watches::Followed;
 
 /// After how long without a sign of a kubelet the node is called unreachable: what `hack/local/control-plane.sh` sets where there are

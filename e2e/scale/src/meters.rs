@@ -11,8 +11,8 @@ use tokio::time::sleep;
 use crate::Args;
 use crate::audit::{Audit, Requests};
 use crate::metrics;
+use crate::phase::Phase;
 use crate::process::{self, Cpu};
-use crate::report::Phase;
 use crate::traffic::{Calls, Traffic};
 
 /// How long a controller that has started asks for nothing before it counts as settled, and how long that is waited for: one that

@@ -13,9 +13,9 @@ use serde::Serialize;
 use serde_json::Value;
 use tokio::time::sleep;
 
+use crate::phase::row;
 use crate::progress::is_ready;
-use crate::report::row;
-use crate::scenario::Run;
+use crate::run::Run;
 use crate::watches::Followed;
 
 /// How long no pod has changed when nothing more is expected, and the time between two looks at that.

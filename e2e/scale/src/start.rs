@@ -7,8 +7,8 @@ use rayfleet_e2e::clock;
 use serde::Serialize;
 use tokio::time::sleep;
 
-use crate::report::{Phase, row};
-use crate::scenario::Run;
+use crate::phase::{Phase, row};
+use crate::run::Run;
 
 /// Time between two questions whether it works.
 const ASKS: Duration = Duration::from_millis(50);

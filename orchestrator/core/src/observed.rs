@@ -139,6 +139,18 @@ impl ObservedPod {
 /// Reason of a pod whose image is on its way: nothing is wrong so far.
 pub const PULLING: &str = "Pulling";
 
+/// Reasons of a waiting container that do not pass by themselves within moments.
+pub const STUCK: [&str; 8] = [
+    "ImagePullBackOff",
+    "ErrImagePull",
+    "ErrImageNeverPull",
+    "InvalidImageName",
+    "CrashLoopBackOff",
+    "CreateContainerConfigError",
+    "CreateContainerError",
+    "RunContainerError",
+];
+
 /// What keeps a pod from running.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PodProblem {

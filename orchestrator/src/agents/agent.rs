@@ -87,8 +87,8 @@ pub(crate) struct Agent {
     resting: Option<Submission>,
     /// The launcher wants ranks and nodes to be read.
     called: bool,
-    /// Something is to be reported at once: a machine of the group has not answered, or the probe has an outcome.
-    urgent: bool,
+    /// A machine of the group has not answered since the last report.
+    doubted: bool,
     /// When something was last reported, and how the group was reached then.
     reported: Option<(Instant, GroupReachability)>,
     quiet_until: Option<Instant>,
@@ -139,7 +139,7 @@ impl Agent {
             watch: GroupWatch::default(),
             resting: None,
             called: false,
-            urgent: false,
+            doubted: false,
             reported: None,
             quiet_until: None,
             head: None,
@@ -192,7 +192,6 @@ impl Agent {
                     self.probing = None;
                     self.memory.probed(of, outcome);
                     self.changed = clock::monotonic();
-                    (self.reported, self.urgent) = (None, true);
                 }
                 Some((command, target)) = OptionFuture::from(command) => {
                     self.carry_out(command, &target).await;
@@ -205,7 +204,7 @@ impl Agent {
                     Err(_) => return,
                 },
                 said = self.watch.next(sign) => heard = Some(said),
-                () = reachability.doubted(group), if watches => self.urgent = true,
+                () = reachability.doubted(group), if watches => self.doubted = true,
                 () = tokio::time::sleep(wait) => {}
             }
             self.watch.left(clock::monotonic());

@@ -1,23 +1,11 @@
 //! What the status of a pod says of how far it is and of what keeps it from running. Pure.
 
 use jiff::Timestamp;
-use rayfleet_core::observed::{PULLING, PodProblem};
+use rayfleet_core::observed::{PULLING, PodProblem, STUCK};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use super::objects::{bounded, time};
-
-/// Waiting reasons that do not pass by themselves within moments.
-const STUCK: [&str; 8] = [
-    "ImagePullBackOff",
-    "ErrImagePull",
-    "ErrImageNeverPull",
-    "InvalidImageName",
-    "CrashLoopBackOff",
-    "CreateContainerConfigError",
-    "CreateContainerError",
-    "RunContainerError",
-];
 
 /// Condition of a pod whose volumes and network are there.
 const STARTS: &str = "PodReadyToStartContainers";

@@ -75,8 +75,8 @@ impl Agent {
         let called = self.called && is_over(self.last_deep, STEADY);
         // Lines may come many times a second; what they say is read and reported as often as an engine that is asked would be. One that
         // comes after a while is taken at once.
-        let urgent = std::mem::take(&mut self.urgent);
-        if !called && !urgent && !is_over(if is_line { self.lines.taken } else { self.attended }, STEADY) {
+        let doubted = std::mem::take(&mut self.doubted);
+        if !called && !doubted && !is_over(if is_line { self.lines.taken } else { self.attended }, STEADY) {
             self.lines.wait = is_line;
             return None;
         }
@@ -94,9 +94,13 @@ impl Agent {
 
     /// The launch whose watch may be enough: of a group at which nothing is about to happen.
     fn watchable<'a>(&self, assignment: &'a Assignment) -> Option<&'a Submission> {
-        let Engine::Launched { submission, .. } = &assignment.engine else { return None };
-        let rests = self.shared.engine_watch && assignment.pace == PollInterval::Steady;
-        Some(submission).filter(|_| rests)
+        match &assignment.engine {
+            Engine::Launched { submission, .. } => {
+                let rests = self.shared.engine_watch && assignment.pace == PollInterval::Steady;
+                Some(submission).filter(|_| rests)
+            }
+            Engine::Own { .. } => None,
+        }
     }
 
     /// For how long nothing is to be asked or reported of an engine that is watched, unless it says something or a machine falls silent;

@@ -1,5 +1,5 @@
 //! What will bite in manifests of multi-node engines, and their translation into fleets with a model block: AIBrix's and Rayfleet's
-//! `RayClusterFleet`s, `LeaderWorkerSet`s, and the Services and PodDisruptionBudgets beside them.
+//! `RayClusterFleet`s, `LeaderWorkerSet`s, and the Services, PodDisruptionBudgets and claims of volumes beside them.
 //!
 //! Only pure functions over the bytes of a manifest: no file, no network, no cluster and no clock. Everything is bounded, whatever the
 //! bytes are. What a fleet may say is checked by `rayfleet-api`, not here a second time.

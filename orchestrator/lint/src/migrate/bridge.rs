@@ -36,7 +36,7 @@ pub(super) fn bridged(
     let mut fleet = fleet.clone();
     let exported = steps::exported(launch, *number);
     let model = model::block(workload, vllm, &exported, options, log)?;
-    let port = vllm.port.unwrap_or(8000);
+    let port = vllm.listens();
     let mut problems = Vec::new();
     let silent = |role: &&Role<'_>| ["command", "args"].iter().all(|name| role.container()[name].is_null());
     if let Some(role) = workload.roles.iter().find(silent).filter(|_| workload.lws) {

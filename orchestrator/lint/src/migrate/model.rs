@@ -1,14 +1,12 @@
 //! The model block that says what a command said.
 
+use rayfleet_api::valid::DEFAULT_PORT;
 use serde_json::{Value, json};
 
 use super::{Log, Options};
 use crate::rules::is_secret;
 use crate::vllm::Vllm;
 use crate::workload::Workload;
-
-/// Port of the model block where it gives none.
-const PORT: u16 = 8000;
 
 /// The block, or why there can be none.
 pub(super) fn block(
@@ -48,7 +46,7 @@ pub(super) fn block(
     }
     let mut model =
         json!({"name": name, "source": source, "parallelism": {"tensor": tensor, "pipeline": pipeline}});
-    if let Some(port) = vllm.port.filter(|port| *port != PORT) {
+    if let Some(port) = vllm.port.filter(|port| *port != DEFAULT_PORT) {
         model["port"] = json!(port);
     }
     let mut engine = json!({});

@@ -57,7 +57,7 @@ pub(super) fn repaired(workload: &Workload<'_>, mut fleet: Value, log: &mut Log<
     if workload.lws {
         put(&mut fleet, &["spec", "template", "metadata", "annotations", OVERWRITE], json!("true"));
         if let Some((_, Engine::Vllm(vllm))) = &workload.engine {
-            let port = vllm.port.unwrap_or(8000).to_string();
+            let port = vllm.listens().to_string();
             let head = ["spec", "template", "spec", "headGroupSpec", "template"];
             let label = ["metadata", "labels", names::LABEL_MODEL_PORT];
             put(&mut fleet, &[head.as_slice(), label.as_slice()].concat(), json!(port));
@@ -72,7 +72,7 @@ const METRICS: &str = "8090";
 /// Gives Ray's metrics another port, where the engine has theirs: a LeaderWorkerSet's Ray takes any, KubeRay's 8080.
 pub(super) fn free_port(workload: &Workload<'_>, fleet: &mut Value, log: &mut Log<'_>) {
     let Some((_, Engine::Vllm(vllm))) = &workload.engine else { return };
-    let port = vllm.port.unwrap_or(8000);
+    let port = vllm.listens();
     let parameter = "metrics-export-port";
     let of_metrics = taken_by_ray(fleet, port).is_some_and(|who| who.contains(parameter));
     let Some(head) = fleet.pointer_mut("/spec/template/spec/headGroupSpec") else { return };

@@ -3,7 +3,7 @@
 
 use std::sync::LazyLock;
 
-use k8s_openapi::api::core::v1::{PodTemplateSpec, Service};
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, PodTemplateSpec, Service};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
@@ -110,6 +110,8 @@ pub(super) fn check(object: &Object, findings: &mut Findings) {
         typed::<Service>(object, "", &object.value, findings);
     } else if object.is("policy", "PodDisruptionBudget") {
         typed::<PodDisruptionBudget>(object, "", &object.value, findings);
+    } else if object.is("", "PersistentVolumeClaim") {
+        typed::<PersistentVolumeClaim>(object, "", &object.value, findings);
     }
 }
 

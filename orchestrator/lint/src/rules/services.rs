@@ -124,7 +124,7 @@ fn ports(object: &Object, workload: &Workload<'_>, head: &Role<'_>, findings: &m
         .flat_map(|(_, container)| container["ports"].as_array().into_iter().flatten())
         .collect();
     let engine = match &workload.engine {
-        Some((_, Engine::Vllm(vllm))) if !workload.bridged => Some(vllm.port.unwrap_or(8000)),
+        Some((_, Engine::Vllm(vllm))) if !workload.bridged => Some(vllm.listens()),
         _ => workload.valid.as_ref().and_then(|fleet| fleet.model.as_ref()).map(|model| model.port),
     };
     for (index, port) in object.value["spec"]["ports"].as_array().into_iter().flatten().enumerate() {

@@ -20,7 +20,8 @@ const NAMED: [&str; 6] = ["", "apps", "policy", "ray.io", names::GROUP, LWS_GROU
 
 /// Whether the rules look at an object.
 fn is_checked(object: &Object) -> bool {
-    is_workload(object) || object.is("", "Service") || object.is("policy", "PodDisruptionBudget")
+    let beside = [("", "Service"), ("policy", "PodDisruptionBudget"), ("", "PersistentVolumeClaim")];
+    is_workload(object) || beside.iter().any(|(group, kind)| object.is(group, kind))
 }
 
 fn is_workload(object: &Object) -> bool {

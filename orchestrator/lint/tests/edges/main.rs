@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "how a test's helper fails")]
 
 mod migrations;
+mod pods;
 mod reading;
 mod rules;
 

@@ -3,10 +3,12 @@
 
 use serde_json::Value;
 
-use super::{Log, Options, model, own_engine, put, steps, take_out};
+use super::edit::{put, take_out};
+use super::log::Log;
+use super::model::{self, Options};
+use super::{own_engine, steps};
 use crate::launch;
 use crate::probe::{PROBES, asks};
-use crate::rules::containers;
 use crate::shell::{Command, End};
 use crate::vllm::Engine;
 use crate::workload::{Role, Workload};
@@ -153,7 +155,7 @@ fn clean(
 
 /// Takes probes out that ask the engine, of whatever container of the head.
 fn probes(role: &Role<'_>, group: &mut Value, port: u16, log: &mut Log<'_>) {
-    for (field, container) in containers(role) {
+    for (field, container) in role.containers() {
         let own = field == role.container_field();
         let path = field.strip_prefix(&role.field).unwrap_or_default().replace(['.', '['], "/");
         let Some(new) = group.pointer_mut(&format!("/template{}", path.replace(']', ""))) else { continue };

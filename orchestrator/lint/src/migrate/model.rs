@@ -3,10 +3,18 @@
 use rayfleet_api::valid::DEFAULT_PORT;
 use serde_json::{Value, json};
 
-use super::{Log, Options};
+use super::log::Log;
 use crate::rules::is_secret;
 use crate::vllm::Vllm;
 use crate::workload::Workload;
+
+/// How much a migration may change.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Options {
+    /// Tensor ranks over several pods become tensor ranks within a pod, and a pipeline over the pods: the same ranks on the same GPUs,
+    /// another division of the model. Otherwise such a command is not translated.
+    pub split_tensor: bool,
+}
 
 /// The block, or why there can be none.
 pub(super) fn block(

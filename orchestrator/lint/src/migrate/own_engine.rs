@@ -4,7 +4,9 @@
 use rayfleet_api::names;
 use serde_json::{Value, json};
 
-use super::{Log, put, steps, take_out};
+use super::edit::{put, take_out};
+use super::log::Log;
+use super::steps;
 use crate::launch::{self, Launch, SCRIPT, START};
 use crate::rules::taken_by_ray;
 use crate::shell;

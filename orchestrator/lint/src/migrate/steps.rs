@@ -3,7 +3,8 @@
 
 use serde_json::{Value, json};
 
-use super::{Log, put};
+use super::edit::put;
+use super::log::Log;
 use crate::launch::{self, Launch, START};
 use crate::shell::{self, Command, End, Word};
 

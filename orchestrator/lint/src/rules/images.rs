@@ -2,14 +2,13 @@
 
 use serde_json::Value;
 
-use super::pods::containers;
 use crate::finding::Findings;
 use crate::rule::Rule;
 use crate::workload::Workload;
 
 pub(super) fn check(workload: &Workload<'_>, findings: &mut Findings) {
     for role in &workload.roles {
-        for (field, container) in containers(role) {
+        for (field, container) in role.containers() {
             floating(workload, &field, container, findings);
         }
     }

@@ -21,7 +21,7 @@ use crate::finding::Findings;
 use crate::read::Manifest;
 use crate::workload::Workload;
 pub(crate) use fleet::taken_by_ray;
-pub(crate) use pods::{containers, is_secret};
+pub(crate) use pods::is_secret;
 pub(crate) use services::selects;
 
 /// Everything that the rules find in a manifest.

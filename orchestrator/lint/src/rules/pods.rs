@@ -25,7 +25,7 @@ const SECRETS: [&str; 7] =
 
 pub(super) fn check(workload: &Workload<'_>, findings: &mut Findings) {
     for role in &workload.roles {
-        for (field, container) in containers(role) {
+        for (field, container) in role.containers() {
             hook(workload, &field, container, findings);
             variables(workload, &field, container, findings);
             installs(workload, &field, container, findings);
@@ -50,14 +50,6 @@ pub(super) fn check(workload: &Workload<'_>, findings: &mut Findings) {
         let cure = "write the longest time that a request may take, and a preStop hook that keeps the containers for it";
         findings.push(Rule::NoGracePeriod, (workload.object, &format!("{}.spec", head.field)), what, cure);
     }
-}
-
-/// All containers with their fields.
-pub(crate) fn containers<'r>(role: &'r Role<'_>) -> impl Iterator<Item = (String, &'r Value)> {
-    ["initContainers", "containers"].into_iter().flat_map(move |kind| {
-        let list = role.template["spec"][kind].as_array().into_iter().flatten().enumerate();
-        list.map(move |(index, container)| (format!("{}.spec.{kind}[{index}]", role.field), container))
-    })
 }
 
 fn hook(workload: &Workload<'_>, field: &str, container: &Value, findings: &mut Findings) {

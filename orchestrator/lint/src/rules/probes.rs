@@ -2,7 +2,6 @@
 
 use rayfleet_api::valid::START_TIMEOUT;
 
-use super::pods::containers;
 use crate::finding::Findings;
 use crate::probe::{PROBES, asks};
 use crate::rule::Rule;
@@ -34,7 +33,7 @@ pub(super) fn check(workload: &Workload<'_>, findings: &mut Findings) {
 
 /// Probes of the head, in whatever container, that wait for the engine of the model block.
 fn waiting(workload: &Workload<'_>, head: &Role<'_>, port: u16, findings: &mut Findings) {
-    for (field, container) in containers(head) {
+    for (field, container) in head.containers() {
         for probe in PROBES.iter().filter(|probe| asks(container, probe, port)) {
             let what = format!(
                 "the {probe} asks port {port}, on which nobody answers before the container is ready"

@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use super::pods::containers;
 use crate::finding::Findings;
 use crate::launch;
 use crate::rule::Rule;
@@ -20,7 +19,7 @@ const MOST_NAMES: usize = 5;
 
 pub(super) fn check(workload: &Workload<'_>, findings: &mut Findings) {
     for role in &workload.roles {
-        for (field, container) in containers(role) {
+        for (field, container) in role.containers() {
             // What a whole ConfigMap or Secret brings is not in the manifest.
             if container["envFrom"].as_array().is_none_or(Vec::is_empty) {
                 of_container(workload, &field, container, findings);

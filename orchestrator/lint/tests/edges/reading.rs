@@ -132,6 +132,9 @@ fn nothing_of_a_manifest_but_plain_text_is_in_any_output() {
         let json = serde_json::to_string(&sarif(&[("f", findings)], &[])).unwrap();
         assert!(!json.contains(shown), "{json:?}");
     }
+    // Values stay as they are, escaped.
+    let raw = |c: char| (c.is_control() && c != '\n') || ['\u{2028}', '\u{2029}'].contains(&c);
+    assert!(!new.yaml().unwrap().contains(raw), "{:?}", new.yaml());
     let changes = &new.objects[0].changes;
     assert!(!changes.is_empty() && !changes.iter().any(|it| it.contains(['\n', '\u{85}', '\u{2028}'])));
     let unread = lint("? [\u{9b}2K, {\u{9b}: &\u{9b} *\u{9b}".as_bytes()).unwrap_err();

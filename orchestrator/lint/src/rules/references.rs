@@ -81,7 +81,9 @@ fn references(text: &str) -> impl Iterator<Item = &str> {
             rest = after;
             if let Some(after) = rest.strip_prefix('$') {
                 rest = after;
-            } else if let Some((name, after)) = rest.strip_prefix('(').and_then(|rest| rest.split_once(')')) {
+            } else if let Some(inner) = rest.strip_prefix('(') {
+                // Without an end here there is none behind it either.
+                let (name, after) = inner.split_once(')')?;
                 rest = after;
                 return Some(name);
             }
@@ -104,6 +106,7 @@ mod tests {
         ] {
             assert_eq!(references(text).collect::<Vec<_>>(), names, "{text}");
         }
+        assert_eq!(references(&"$(".repeat(1_000_000)).count(), 0, "in one walk over the text");
         for (name, is) in
             [("A", true), ("_A1", true), ("hostname", false), ("A B", false), ("1", false), ("", false)]
         {

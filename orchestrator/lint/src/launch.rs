@@ -39,7 +39,8 @@ pub(crate) fn of(container: &Value) -> Option<Launch> {
     }
     let literal = |(_, word): &(String, &str)| Word { text: (*word).to_owned(), literal: true };
     let words = argv.iter().map(literal).collect();
-    let command = Command { words, end: End::Sequence, range: 0..0, whole: 0..0, redirected: false };
+    let command =
+        Command { words, end: End::Sequence, range: 0..0, whole: 0..0, redirected: false, writes: false };
     Some(Launch { field: argv.first()?.0.clone(), script: None, commands: vec![command] })
 }
 

@@ -1,5 +1,5 @@
 //! What will bite in manifests of multi-node engines, and their translation into fleets with a model block: AIBrix's and Rayfleet's
-//! `RayClusterFleet`s, `LeaderWorkerSet`s, and the Services and PodDisruptionBudgets beside them.
+//! `RayClusterFleet`s, `LeaderWorkerSet`s, and the Services, PodDisruptionBudgets and claims of volumes beside them.
 //!
 //! Only pure functions over the bytes of a manifest: no file, no network, no cluster and no clock. Everything is bounded, whatever the
 //! bytes are. What a fleet may say is checked by `rayfleet-api`, not here a second time.
@@ -7,22 +7,27 @@
 pub mod finding;
 mod launch;
 pub mod migrate;
+pub mod node;
+mod path;
 pub mod place;
+mod plain;
 mod probe;
 pub mod read;
 pub mod rule;
 mod rules;
 pub mod sarif;
+pub mod severity;
 mod shell;
 pub mod text;
 mod vllm;
 mod workload;
 
-pub use finding::{Finding, Severity, exit_code};
+pub use finding::{Finding, exit_code};
 pub use migrate::{Migrated, migrate};
 pub use place::Place;
 pub use read::{LARGEST, Unreadable};
 pub use rule::Rule;
+pub use severity::Severity;
 
 /// Everything that is found in a manifest (YAML documents or JSON), by its place.
 ///

@@ -1,14 +1,13 @@
 //! From the bytes of a manifest to its objects, with the line and column of every field. Reading is bounded: whatever the bytes are, the
 //! answer is objects or one error with its place. What the objects say is other modules' business.
 
-use std::fmt;
-
 use rayfleet_text::cut;
-use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
-use serde_json::{Map, Number, Value};
-use serde_saphyr::{DuplicateKeyPolicy, Spanned};
+use serde_json::Value;
+use serde_saphyr::DuplicateKeyPolicy;
 
+use crate::node::{Kind, Node};
 use crate::place::Place;
+use crate::plain::plain;
 
 /// Largest manifest that is read, in bytes.
 pub const LARGEST: usize = 4 << 20;
@@ -33,37 +32,6 @@ pub struct Unreadable {
     pub at: Option<Place>,
     /// What is wrong.
     pub problem: String,
-}
-
-/// A value of a manifest and where it is.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Node {
-    /// Where it is written; for what an alias stands for, where the anchor is.
-    pub at: Place,
-    /// What it is.
-    pub kind: Kind,
-}
-
-/// Kinds of values.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Kind {
-    /// A text, a number, true, false or nothing.
-    Scalar(Value),
-    /// A list.
-    List(Vec<Node>),
-    /// An object, with every key as often as it is written.
-    Object(Vec<Entry>),
-}
-
-/// A field of an object.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Entry {
-    /// Its name.
-    pub key: String,
-    /// Where its name is written.
-    pub at: Place,
-    /// Its value.
-    pub node: Node,
 }
 
 /// An object of Kubernetes in a manifest.
@@ -128,7 +96,7 @@ impl Object {
     /// Where a field is, by its path from the object on, such as `spec.model.port` or `spec.template.spec.workerGroupSpecs[0]`; of one
     /// that is not there, where the nearest object around it is.
     pub fn place(&self, path: &str) -> Place {
-        crate::place::of(&self.node, path)
+        crate::path::of(&self.node, path)
     }
 }
 
@@ -154,7 +122,10 @@ pub fn read(bytes: &[u8]) -> Result<Manifest, Unreadable> {
         serde_saphyr::from_multiple_with_options(text, options()).map_err(|error| {
             let at = error.location().map(|at| Place::new(at.line(), at.column()));
             // The parser's own words name the line once more.
-            Unreadable { at, problem: format!("is no YAML: {}", cut(&error.to_string(), LONGEST_ERROR)) }
+            Unreadable {
+                at,
+                problem: format!("is no YAML: {}", plain(&cut(&error.to_string(), LONGEST_ERROR))),
+            }
         })?;
     let mut objects = Vec::new();
     for (number, node) in documents.into_iter().enumerate() {
@@ -205,110 +176,6 @@ fn push_objects(document: usize, node: Node, objects: &mut Vec<Object>) {
     let items = fields.into_iter().rfind(|field| field.key == "items").map(|field| field.node.kind);
     let Some(Kind::List(items)) = items else { return };
     objects.extend(items.into_iter().map(|node| Object { file: 0, document, value: node.value(), node }));
-}
-
-impl Node {
-    /// The value without places.
-    pub fn value(&self) -> Value {
-        match &self.kind {
-            Kind::Scalar(value) => value.clone(),
-            Kind::List(items) => items.iter().map(Self::value).collect(),
-            Kind::Object(fields) => {
-                let fields = fields.iter().map(|field| (field.key.clone(), field.node.value()));
-                Value::Object(fields.collect::<Map<_, _>>())
-            }
-        }
-    }
-}
-
-impl<'de> Deserialize<'de> for Node {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let Spanned { value, defined, .. } = Spanned::<Kind>::deserialize(deserializer)?;
-        Ok(Self { at: Place::new(defined.line(), defined.column()), kind: value })
-    }
-}
-
-impl<'de> Deserialize<'de> for Kind {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(AnyKind)
-    }
-}
-
-struct AnyKind;
-
-impl<'de> Visitor<'de> for AnyKind {
-    type Value = Kind;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a value of YAML")
-    }
-
-    fn visit_bool<E>(self, value: bool) -> Result<Kind, E> {
-        Ok(Kind::Scalar(Value::Bool(value)))
-    }
-
-    fn visit_i64<E>(self, value: i64) -> Result<Kind, E> {
-        Ok(Kind::Scalar(value.into()))
-    }
-
-    fn visit_u64<E>(self, value: u64) -> Result<Kind, E> {
-        Ok(Kind::Scalar(value.into()))
-    }
-
-    fn visit_i128<E: serde::de::Error>(self, value: i128) -> Result<Kind, E> {
-        self.visit_string(value.to_string())
-    }
-
-    fn visit_u128<E: serde::de::Error>(self, value: u128) -> Result<Kind, E> {
-        self.visit_string(value.to_string())
-    }
-
-    fn visit_f64<E>(self, value: f64) -> Result<Kind, E> {
-        let number = Number::from_f64(value).map(Value::Number);
-        Ok(Kind::Scalar(number.unwrap_or_else(|| Value::String(value.to_string()))))
-    }
-
-    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Kind, E> {
-        Ok(Kind::Scalar(Value::String(text.to_owned())))
-    }
-
-    fn visit_string<E: serde::de::Error>(self, text: String) -> Result<Kind, E> {
-        Ok(Kind::Scalar(Value::String(text)))
-    }
-
-    fn visit_bytes<E: serde::de::Error>(self, bytes: &[u8]) -> Result<Kind, E> {
-        self.visit_str(&String::from_utf8_lossy(bytes))
-    }
-
-    fn visit_unit<E>(self) -> Result<Kind, E> {
-        Ok(Kind::Scalar(Value::Null))
-    }
-
-    fn visit_none<E: serde::de::Error>(self) -> Result<Kind, E> {
-        self.visit_unit()
-    }
-
-    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Kind, D::Error> {
-        deserializer.deserialize_any(self)
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Kind, A::Error> {
-        let mut items = Vec::new();
-        while let Some(item) = seq.next_element::<Node>()? {
-            items.push(item);
-        }
-        Ok(Kind::List(items))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Kind, A::Error> {
-        let mut fields = Vec::new();
-        while let Some(key) = map.next_key::<Spanned<Option<String>>>()? {
-            let at = Place::new(key.defined.line(), key.defined.column());
-            let key = key.value.ok_or_else(|| A::Error::custom("a key of nothing"))?;
-            fields.push(Entry { key, at, node: map.next_value()? });
-        }
-        Ok(Kind::Object(fields))
-    }
 }
 
 #[cfg(test)]

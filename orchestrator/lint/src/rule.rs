@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use serde::{Serialize, Serializer};
 
-use crate::finding::Severity;
+use crate::severity::Severity;
 
 /// What is said of a rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,6 +97,11 @@ rules! {
         "An image by `latest` or without a tag."
         "A pod that is made again may run another version than the rest of its group, and the revision does not tell which one runs."
         "Kubernetes documentation, Images: image names";
+    ImagesDiffer = "images-differ" Warning
+        "A head and workers of one Ray cluster with different images."
+        "Ray refuses a node of another version of Ray or Python than the head's. Images of two names may have the same versions, but \
+         nothing makes them."
+        "Ray, python/ray/_private/node.py: Node.check_version_info";
     GpusUnused = "gpus-unused" Warning
         "More GPUs in a group than the engine's command has ranks."
         "The others are reserved and idle."
@@ -138,6 +143,11 @@ rules! {
         "Rayfleet launches the engine once all containers of the group are ready, and such a container is ready once the engine answers: \
          neither happens."
         "orchestrator/core/src/group/bring_up.rs; docs/concepts.md, Traffic";
+    NoStartupProbe = "no-startup-probe" Warning
+        "A liveness probe that asks an engine, without a startup probe, and gives it less than 45 minutes."
+        "The kubelet begins to count at once and restarts a container that still loads its model, again and again. With a startup probe it \
+         waits. Rayfleet itself gives an engine 45 minutes."
+        "Kubernetes documentation, Liveness, Readiness, and Startup Probes; vLLM documentation, Using Kubernetes: Troubleshooting; docs/reference.md, startTimeout";
     NoModelCache = "no-model-cache" Warning
         "A model by name that every pod downloads into its own file system."
         "Each start of each pod downloads all weights again, and the end of a container deletes them."
@@ -155,6 +165,11 @@ rules! {
         "`$NAME` in the value of an environment variable."
         "Kubernetes only expands $(NAME). Unless the file goes through a tool such as envsubst, the container gets the text itself."
         "Kubernetes documentation, Define Dependent Environment Variables";
+    UndefinedVariable = "undefined-variable" Warning
+        "`$(NAME)` in a command or its arguments, and no variable NAME in the container."
+        "Kubernetes leaves it as it is. A program gets the text itself; a shell runs a command of that name."
+        "Kubernetes documentation, Define a Command and Arguments for a Container, and API reference, Container: args; KubeRay 1.7, \
+         ray-operator/controllers/ray/common/pod.go: setContainerEnvVars; LWS 0.10, pkg/utils/pod/pod_utils.go: AddLWSVariables";
     SecretInClear = "secret-in-clear" Warning
         "A token, key or password as plain text."
         "Whoever may read the object, its history or the repository has it."
@@ -167,6 +182,10 @@ rules! {
         "A container that mounts a volume which its pod does not have."
         "The API server refuses the pod, so that no group gets all of its pods."
         "Kubernetes, pkg/apis/core/validation/validation.go: ValidateVolumeMounts";
+    ClaimOfOneNode = "claim-of-one-node" Warning
+        "A claim that one node or one pod may mount, in several pods."
+        "Pods on other nodes wait for it for ever; those of a surge wait for groups that still serve."
+        "Kubernetes documentation, Persistent Volumes: access modes";
     NoSharedMemory = "no-shared-memory" Warning
         "Pods of several GPUs without a volume at /dev/shm."
         "Container runtimes give 64 MiB. vLLM's ranks and NCCL share memory there. KubeRay adds the volume; LeaderWorkerSet does not."
@@ -235,6 +254,10 @@ rules! {
         "A LeaderWorkerSet that restarts single pods of several, around something that is not known."
         "An engine over several pods does not take a rank back that starts again. LWS takes Default for None."
         "LWS 0.10, pkg/webhooks/leaderworkerset_webhook.go: Default";
+    LeaderWaitsForWorkers = "leader-waits-for-workers" Error
+        "A LeaderWorkerSet with `startupPolicy: LeaderReady` whose leader is ready only once its workers have joined."
+        "LWS creates the workers once the leader is ready, and the leader's probe answers once the engine has its workers: neither happens."
+        "LWS 0.10, pkg/controllers/pod_controller.go: Reconcile; vllm-project/vllm, examples/online_serving/multi-node-serving.sh";
     InvalidSet = "invalid-set" Error
         "A LeaderWorkerSet that LWS refuses."
         "Its webhook refuses it, and nothing is created."

@@ -3,8 +3,9 @@
 
 use serde::Serialize;
 
-use crate::finding::{Finding, Severity};
+use crate::finding::Finding;
 use crate::rule::{About, Rule};
+use crate::severity::Severity;
 use crate::text::subject;
 
 /// Where the schema of the format is.

@@ -45,6 +45,8 @@ pub(crate) struct Command {
     pub(crate) whole: Range<usize>,
     /// It reads or writes files.
     pub(crate) redirected: bool,
+    /// It writes one that stays: none of the shell's own streams, nor /dev/null.
+    pub(crate) writes: bool,
 }
 
 /// The commands of a script; `None` if that is not one which can be read with so little grammar.
@@ -63,6 +65,10 @@ pub(crate) fn commands(script: &str) -> Option<Vec<Command>> {
             }
             '&' => {
                 reader.skip();
+                // bash's `&> file`.
+                if reader.is_at(['>']) {
+                    continue;
+                }
                 let end = if reader.skip_if('&') { End::And } else { End::Background };
                 now.close(end, reader.at(), &mut commands);
             }
@@ -73,7 +79,8 @@ pub(crate) fn commands(script: &str) -> Option<Vec<Command>> {
             }
             '(' | ')' => return None,
             '<' | '>' => {
-                reader.redirection()?;
+                now.from = now.from.or(Some(at));
+                now.writes |= reader.redirection()?;
                 now.redirected = true;
                 now.until = reader.at();
             }
@@ -103,17 +110,19 @@ struct Pending {
     from: Option<usize>,
     until: usize,
     redirected: bool,
+    writes: bool,
 }
 
 impl Pending {
     fn close(&mut self, end: End, at: usize, commands: &mut Vec<Command>) {
-        let Self { words, from, until, redirected } = std::mem::take(self);
-        if words.is_empty() {
+        let Self { words, from, until, redirected, writes } = std::mem::take(self);
+        // A redirection alone makes its file.
+        if words.is_empty() && !writes {
             // `a &` and a new line: what follows is behind the `&`.
             return;
         }
         let from = from.unwrap_or(until);
-        commands.push(Command { words, end, range: from..until, whole: from..at, redirected });
+        commands.push(Command { words, end, range: from..until, whole: from..at, redirected, writes });
     }
 }
 
@@ -143,8 +152,8 @@ impl Reader<'_> {
         self.script.as_bytes().get(at).is_some_and(|byte| [b'\'', b'"'].contains(byte))
     }
 
-    /// An operator of a redirection and its file. Here-documents are none that this reads.
-    fn redirection(&mut self) -> Option<()> {
+    /// An operator of a redirection and its file, and whether that is written and stays. Here-documents are none that this reads.
+    fn redirection(&mut self) -> Option<bool> {
         let mut operator = String::new();
         while let Some((_, c)) = self.rest.next_if(|(_, c)| ['<', '>', '&', '|'].contains(c)) {
             operator.push(c);
@@ -153,7 +162,12 @@ impl Reader<'_> {
             return None;
         }
         while self.rest.next_if(|(_, c)| *c == ' ' || *c == '\t').is_some() {}
-        self.word().filter(|word| !word.text.is_empty()).map(drop)
+        let file = self.word().filter(|word| !word.text.is_empty())?.text;
+        let number = file == "-" || file.bytes().all(|byte| byte.is_ascii_digit());
+        let stream = (operator.ends_with('&') && number)
+            || ["/dev/null", "/dev/stdout", "/dev/stderr", "/dev/tty"].contains(&file.as_str())
+            || ["/dev/fd/", "/proc/1/fd/"].iter().any(|streams| file.starts_with(streams));
+        Some(operator.contains('>') && !stream)
     }
 
     fn word(&mut self) -> Option<Word> {

@@ -3,7 +3,9 @@
 
 use std::fmt::Write as _;
 
-use crate::finding::{Finding, Severity};
+use crate::finding::Finding;
+use crate::plain::plain;
+use crate::severity::Severity;
 
 /// The findings, and their number. `file` is shown as it is.
 pub fn text(file: &str, findings: &[Finding]) -> String {
@@ -37,10 +39,4 @@ pub(crate) fn subject(finding: &Finding) -> String {
         (false, true) => plain(&format!("{kind}: ")),
         (false, false) => plain(&format!("{kind} {namespace}{slash}{name}: ")),
     }
-}
-
-/// One line without control characters: a manifest may have what would move a terminal's cursor.
-fn plain(text: &str) -> String {
-    let shown = |c: char| if c.is_control() { ' ' } else { c };
-    text.chars().filter(|c| *c != '\r').map(shown).collect()
 }

@@ -52,6 +52,8 @@ const OF_ONE_VALUE: [&str; 8] = [
     "distributed-executor-backend",
     "host",
 ];
+/// Port of the server without `--port`.
+const PORT: u16 = 8000;
 /// The module that `vllm serve` replaced.
 const MODULE: &str = "vllm.entrypoints.openai.api_server";
 
@@ -170,6 +172,11 @@ impl Vllm {
         if read.is_none() {
             self.odd.push(format!("{option} {value}"));
         }
+    }
+
+    /// Port on which it listens.
+    pub(crate) fn listens(&self) -> u16 {
+        self.port.unwrap_or(PORT)
     }
 
     /// Ranks of one engine.

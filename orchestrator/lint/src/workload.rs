@@ -73,6 +73,14 @@ impl Role<'_> {
         &self.template["spec"]["containers"][0]
     }
 
+    /// All containers with their fields, those for the start first.
+    pub(crate) fn containers(&self) -> impl Iterator<Item = (String, &Value)> {
+        ["initContainers", "containers"].into_iter().flat_map(move |kind| {
+            let list = self.template["spec"][kind].as_array().into_iter().flatten().enumerate();
+            list.map(move |(index, container)| (format!("{}.spec.{kind}[{index}]", self.field), container))
+        })
+    }
+
     /// Whether a set of labels selects it, as far as the manifest and KubeRay label it.
     pub(crate) fn has(&self, key: &str, value: &str, lws: bool) -> bool {
         let node_type = if self.head { "head" } else { "worker" };

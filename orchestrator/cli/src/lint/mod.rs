@@ -5,6 +5,7 @@ mod args;
 
 use std::path::Path;
 
+use rayfleet_cli_kit::table::one_line;
 use rayfleet_cli_kit::{CliError, Terminal, input};
 use rayfleet_lint::migrate::Options;
 use rayfleet_lint::sarif::sarif;
@@ -38,7 +39,7 @@ pub(crate) fn lint(args: &LintArgs, terminal: &Terminal) -> Result<(), CliError>
             Err(error) => Some(Err(error)),
         };
         match found {
-            Some(Ok(findings)) => linted.push((file, Linted { file: shown(file), findings })),
+            Some(Ok(findings)) => linted.push((file, Linted { file: named(file), findings })),
             Some(Err(error)) => unread.push(error),
             None => {}
         }
@@ -99,9 +100,14 @@ fn unreadable(file: &Path, bytes: &[u8], error: &Unreadable) -> CliError {
     CliError::usage(format!("{}{at}: {}", shown(file), error.problem), cure)
 }
 
-/// A file as messages name it.
-fn shown(file: &Path) -> String {
+/// A file as documents name it.
+fn named(file: &Path) -> String {
     if file == Path::new("-") { "standard input".to_owned() } else { file.display().to_string() }
+}
+
+/// The same on one line of a terminal: names of files are of others, too.
+fn shown(file: &Path) -> String {
+    one_line(&named(file))
 }
 
 #[cfg(test)]
@@ -201,6 +207,8 @@ mod tests {
         assert!(
             directory.message.ends_with("it is a directory") && directory.cure.unwrap().ends_with("/*.yaml")
         );
+        let odd = said(vec![PathBuf::from("/no/such\u{1b}[2K\r\nfile")]);
+        assert!(odd.message.starts_with("cannot read /no/such [2K file: "), "{odd}");
         let large = said(vec![file("large.yaml", &" ".repeat(LARGEST + 1))]);
         assert!(large.message.contains("4194304 bytes"), "{large}");
     }

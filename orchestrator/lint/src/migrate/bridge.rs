@@ -1,37 +1,18 @@
 //! A fleet whose template starts its engine, as one that Rayfleet places and runs: the command becomes `spec.model`, and everything goes
 //! from the template that was there for it.
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use super::{Log, Options, model, own_engine, put, take_out};
-use crate::launch::{self, Launch, START};
+use super::edit::{put, take_out};
+use super::log::Log;
+use super::model::{self, Options};
+use super::{own_engine, steps};
+use crate::launch;
 use crate::probe::{PROBES, asks};
-use crate::shell::Command;
+use crate::shell::{Command, End};
 use crate::vllm::Engine;
 use crate::workload::{Role, Workload};
 
-/// Words of steps that only wait, report or set a limit that KubeRay sets too.
-const IDLE: [&str; 22] = [
-    "ulimit", "echo", "until", "while", "do", "done", "for", "if", "then", "else", "fi", "sleep", "curl",
-    "wait", "tail", "test", "[", "[[", "set", "true", ":", "printf",
-];
-/// Arguments of `ray start` that become `rayStartParams`.
-const PARAMETERS: [&str; 12] = [
-    "dashboard-agent-listen-port",
-    "dashboard-host",
-    "dashboard-port",
-    "labels",
-    "max-worker-port",
-    "memory",
-    "metrics-export-port",
-    "min-worker-port",
-    "num-cpus",
-    "num-gpus",
-    "object-store-memory",
-    "resources",
-];
-/// Arguments of `ray start` that KubeRay gives by itself.
-const KUBERAYS: [&str; 5] = ["head", "block", "address", "port", "node-ip-address"];
 /// Versions against which Rayfleet is run (README.md).
 const RAY: (u32, u32) = (2, 60);
 const VLLM: (u32, u32) = (0, 32);
@@ -55,9 +36,9 @@ pub(super) fn bridged(
         ]);
     };
     let mut fleet = fleet.clone();
-    let exported = exported(launch);
+    let exported = steps::exported(launch, *number);
     let model = model::block(workload, vllm, &exported, options, log)?;
-    let port = vllm.port.unwrap_or(8000);
+    let port = vllm.listens();
     let mut problems = Vec::new();
     let silent = |role: &&Role<'_>| ["command", "args"].iter().all(|name| role.container()[name].is_null());
     if let Some(role) = workload.roles.iter().find(silent).filter(|_| workload.lws) {
@@ -70,7 +51,7 @@ pub(super) fn bridged(
         };
         let Some(group) = fleet.pointer_mut(&group) else { continue };
         let of_engine = role.head.then_some(*number);
-        clean(role, group, (of_engine, port), &mut problems, log);
+        clean(role, group, (of_engine, port, &exported), &mut problems, log);
     }
     if !problems.is_empty() {
         return Err(problems);
@@ -119,27 +100,11 @@ fn is_before(text: &str, other: (u32, u32)) -> bool {
     matches!((numbers.next(), numbers.next()), (Some(Ok(major)), Some(Ok(minor))) if (major, minor) < other)
 }
 
-/// Variables that the script exports, for the engine's environment.
-fn exported(launch: &Launch) -> Vec<(String, String)> {
-    let exports = launch.commands.iter().filter(|command| is_export(command));
-    let words = exports.flat_map(|command| command.words.iter().skip(1));
-    words
-        .filter_map(|word| word.text.split_once('='))
-        .map(|(name, value)| (name.to_owned(), value.to_owned()))
-        .collect()
-}
-
-/// An `export` whose values are all fixed.
-fn is_export(command: &Command) -> bool {
-    let literal = command.words.iter().all(|word| word.literal);
-    literal && command.words.first().is_some_and(|word| word.text == "export")
-}
-
 /// Takes from a group what started the engine and Ray.
 fn clean(
     role: &Role<'_>,
     group: &mut Value,
-    (engine, port): (Option<usize>, u16),
+    (engine, port, kept): (Option<usize>, u16, &steps::Variables),
     problems: &mut Vec<String>,
     log: &mut Log<'_>,
 ) {
@@ -150,7 +115,11 @@ fn clean(
         Some(launch) if engine.is_some() || launch.ray_start().is_some() => {
             let at = format!("{field}.{}", launch.field);
             for (index, command) in launch.commands.iter().enumerate() {
-                step(command, engine == Some(index), &at, group, log);
+                if engine == Some(index) {
+                    engine_output(command, &at, log);
+                } else {
+                    steps::step(command, kept, &at, group, log);
+                }
             }
         }
         None if !has_command => {}
@@ -162,17 +131,8 @@ fn clean(
     for name in ["command", "args"] {
         take_out(container, &[name]);
     }
-    for name in PROBES.iter().filter(|_| role.head) {
-        if asks(role.container(), name, port) {
-            take_out(container, &[name]);
-            let what = format!("the head's {name}, which asked the engine, is gone");
-            let cure = "Rayfleet launches the engine once all pods are ready, and asks it itself; spec.model.startTimeout is how long it may load";
-            log.changed(&format!("{field}.{name}"), &what, cure);
-        } else if container[name]["exec"].is_object() {
-            let what = format!("the head's {name} runs a command");
-            let cure = "take it out if that asks the engine: it starts once all containers are ready";
-            log.check(&format!("{field}.{name}"), &what, cure);
-        }
+    if role.head {
+        probes(role, group, port, log);
     }
     let containers = group.pointer_mut("/template/spec/containers").and_then(Value::as_array_mut);
     for (index, container) in containers.into_iter().flatten().enumerate() {
@@ -193,69 +153,35 @@ fn clean(
     }
 }
 
-/// One step of a script that is no longer run.
-fn step(command: &Command, engine: bool, field: &str, group: &mut Value, log: &mut Log<'_>) {
-    let words: Vec<&str> = command.words.iter().map(|word| word.text.as_str()).collect();
-    let line = rayfleet_text::cut(&words.join(" "), 120);
-    if engine {
-        if command.redirected || command.end == crate::shell::End::Pipe {
-            log.dropped(
-                field,
-                "the engine's output goes to the log of its Ray job alone",
-                "read it in the Ray dashboard",
-            );
+/// Takes probes out that ask the engine, of whatever container of the head.
+fn probes(role: &Role<'_>, group: &mut Value, port: u16, log: &mut Log<'_>) {
+    for (field, container) in role.containers() {
+        let own = field == role.container_field();
+        let path = field.strip_prefix(&role.field).unwrap_or_default().replace(['.', '['], "/");
+        let Some(new) = group.pointer_mut(&format!("/template{}", path.replace(']', ""))) else { continue };
+        for name in PROBES {
+            if asks(container, name, port) {
+                take_out(new, &[name]);
+                let whose = if own { "the head's" } else { "a container's" };
+                let what = format!("{whose} {name}, which asked the engine, is gone");
+                let cure = "Rayfleet launches the engine once all pods are ready, and asks it itself; spec.model.startTimeout is how long it may load";
+                log.changed(&format!("{field}.{name}"), &what, cure);
+            } else if own && container[name]["exec"].is_object() {
+                let what = format!("the head's {name} runs a command");
+                let cure = "take it out if that asks the engine: it starts once all containers are ready";
+                log.check(&format!("{field}.{name}"), &what, cure);
+            }
         }
-        return;
-    }
-    if command.names(START) {
-        if words.iter().any(|word| word.contains("--") && word.contains(START)) {
-            let what = format!("what `{line}` adds to Ray's start is gone");
-            log.dropped(
-                field,
-                &what,
-                "write it into rayStartParams if it is needed; KubeRay gives the pod's address by itself",
-            );
-        }
-        return;
-    }
-    if launch::starts_ray(command) {
-        parameters(&words, field, group, log);
-        return;
-    }
-    let idle = words.first().is_none_or(|first| IDLE.contains(first));
-    if !idle && !is_export(command) {
-        log.dropped(
-            field,
-            &format!("`{line}` is no longer run"),
-            "build it into the image, or make it an initContainer",
-        );
     }
 }
 
-/// The arguments of a `ray start`, or of vLLM's script, which passes them on, as KubeRay's parameters.
-fn parameters(words: &[&str], field: &str, group: &mut Value, log: &mut Log<'_>) {
-    // Behind `ray start`, or behind what vLLM's script is called as.
-    let begins = |word: &&&str| !["start", "leader", "worker"].contains(*word);
-    let mut words = words.iter().skip_while(begins).skip(1).peekable();
-    while let Some(word) = words.next() {
-        let (option, inline) =
-            word.split_once('=').map_or((*word, None), |(option, value)| (option, Some(value)));
-        let name = option.trim_start_matches('-');
-        let value = inline.or_else(|| words.next_if(|next| !next.starts_with('-')).copied());
-        if KUBERAYS.contains(&name) || name.starts_with("ray_") {
-            continue;
-        }
-        match value {
-            Some(value) if PARAMETERS.contains(&name) => {
-                if group["rayStartParams"][name].is_null() {
-                    put(group, &["rayStartParams", name], json!(value));
-                }
-            }
-            _ => log.dropped(
-                field,
-                &format!("`{word}` of ray start is gone"),
-                "write it into rayStartParams if it is needed",
-            ),
-        }
+/// What the engine's own command loses beside its arguments.
+fn engine_output(command: &Command, field: &str, log: &mut Log<'_>) {
+    if command.redirected || command.end == End::Pipe {
+        log.dropped(
+            field,
+            "the engine's output goes to the log of its Ray job alone",
+            "read it in the Ray dashboard",
+        );
     }
 }

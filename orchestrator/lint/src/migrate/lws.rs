@@ -3,7 +3,8 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Log, put};
+use super::edit::{put, take_out};
+use super::log::Log;
 use crate::workload::Workload;
 
 /// Prefix of the labels and annotations by which LWS's controller finds and steers pods.
@@ -36,11 +37,11 @@ pub(super) fn fleet(workload: &Workload<'_>, log: &mut Log<'_>) -> Value {
         "ownerReferences",
         "finalizers",
     ] {
-        super::take_out(&mut metadata, &[field]);
+        take_out(&mut metadata, &[field]);
     }
     let mut labels = json!({key: value});
     for label in KUEUE {
-        if let Some(queue) = super::take_out(&mut metadata, &["labels", label]) {
+        if let Some(queue) = take_out(&mut metadata, &["labels", label]) {
             labels[label] = queue;
             let what =
                 format!("{label} is a label of the template: Kueue admits the RayCluster of each group");

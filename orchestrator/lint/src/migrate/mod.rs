@@ -2,74 +2,24 @@
 //! is, and each change and each thing that was left out is a finding.
 
 mod bridge;
+mod edit;
+mod log;
 mod lws;
 mod model;
+mod new;
 mod own_engine;
 mod service;
+mod steps;
 
-use serde::Serialize;
 use serde_json::Value;
 
-use crate::finding::{Finding, Findings};
-use crate::read::{Object, Unreadable, read};
+use self::log::Log;
+pub use self::model::Options;
+pub use self::new::{Migrated, New};
+use crate::finding::Findings;
+use crate::read::{Unreadable, read};
 use crate::rule::Rule;
-use crate::rules::containers;
 use crate::workload::{Role, Workload, valid};
-
-/// How much a migration may change.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Options {
-    /// Tensor ranks over several pods become tensor ranks within a pod, and a pipeline over the pods: the same ranks on the same GPUs,
-    /// another division of the model. Otherwise such a command is not translated.
-    pub split_tensor: bool,
-}
-
-/// A manifest after its migration.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Migrated {
-    /// Its objects, in their order.
-    pub objects: Vec<New>,
-    /// What was changed, left out or not translated, at its place in the manifest as it was.
-    pub findings: Vec<Finding>,
-}
-
-/// An object after its migration.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct New {
-    /// The object.
-    pub value: Value,
-    /// What was done to it, in lines for people; none if it is as it was.
-    pub changes: Vec<String>,
-}
-
-/// What happens to one object.
-struct Log<'l> {
-    object: &'l Object,
-    findings: &'l mut Findings,
-    changes: Vec<String>,
-}
-
-impl Log<'_> {
-    fn changed(&mut self, field: &str, what: &str, cure: &str) {
-        self.add(Rule::Changed, field, what, cure);
-    }
-
-    fn dropped(&mut self, field: &str, what: &str, cure: &str) {
-        self.add(Rule::Dropped, field, what, cure);
-    }
-
-    fn check(&mut self, field: &str, what: &str, cure: &str) {
-        self.add(Rule::Check, field, what, cure);
-    }
-
-    fn add(&mut self, rule: Rule, field: &str, what: &str, cure: &str) {
-        self.findings.push(rule, (self.object, field), what, cure);
-        let kept = [Rule::Changed, Rule::Dropped, Rule::Check].contains(&rule);
-        if kept {
-            self.changes.push(format!("{what}: {cure}"));
-        }
-    }
-}
 
 /// Translates a manifest (YAML documents or JSON).
 ///
@@ -164,7 +114,7 @@ fn asks_for_tpus(role: &Role<'_>) -> bool {
     let asks = |container: &Value| {
         ["limits", "requests"].iter().any(|kind| !container["resources"][kind]["google.com/tpu"].is_null())
     };
-    containers(role).any(|(_, container)| asks(container))
+    role.containers().any(|(_, container)| asks(container))
 }
 
 /// The fleet with a model block, as long as that brings no problem which the fleet did not have.
@@ -186,61 +136,4 @@ fn typed(
     log.changes.append(&mut tried.changes);
     log.findings.append(findings);
     Ok(bridged)
-}
-
-impl Migrated {
-    /// The objects as YAML documents, each with what was done to it as a comment above it. The comments of the manifest are gone.
-    ///
-    /// # Errors
-    /// If an object cannot be written, which would be a bug.
-    pub fn yaml(&self) -> Result<String, serde_saphyr::ser::Error> {
-        let documents: Result<Vec<String>, _> = self.objects.iter().map(New::yaml).collect();
-        Ok(documents?.join("---\n"))
-    }
-}
-
-impl New {
-    fn yaml(&self) -> Result<String, serde_saphyr::ser::Error> {
-        let mut text = String::new();
-        for change in &self.changes {
-            let line: String = change.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-            text.extend(["# ", &line, "\n"]);
-        }
-        text.push_str(&serde_saphyr::to_string(&self.value)?);
-        Ok(text)
-    }
-}
-
-/// The fields of an object, if it is one.
-fn fields(value: &mut Value) -> Option<&mut serde_json::Map<String, Value>> {
-    value.as_object_mut()
-}
-
-/// Sets a field, and makes the objects around it that are not there. Where something else is in their place, nothing happens: to index a
-/// value for a change would panic there.
-fn put(object: &mut Value, path: &[&str], value: Value) {
-    let Some((first, rest)) = path.split_first() else {
-        *object = value;
-        return;
-    };
-    if object.is_null() {
-        *object = Value::Object(serde_json::Map::new());
-    }
-    if let Some(fields) = fields(object) {
-        put(fields.entry(*first).or_insert(Value::Null), rest, value);
-    }
-}
-
-/// Takes a field out, and objects around it that are empty then, up to the object itself.
-fn take_out(object: &mut Value, path: &[&str]) -> Option<Value> {
-    let (first, rest) = path.split_first()?;
-    if rest.is_empty() {
-        return fields(object)?.remove(*first);
-    }
-    let inner = fields(object)?.get_mut(*first)?;
-    let taken = take_out(inner, rest)?;
-    if inner.as_object().is_some_and(serde_json::Map::is_empty) {
-        fields(object)?.remove(*first);
-    }
-    Some(taken)
 }

@@ -1,14 +1,20 @@
 //! The model block that says what a command said.
 
+use rayfleet_api::valid::DEFAULT_PORT;
 use serde_json::{Value, json};
 
-use super::{Log, Options};
+use super::log::Log;
 use crate::rules::is_secret;
 use crate::vllm::Vllm;
 use crate::workload::Workload;
 
-/// Port of the model block where it gives none.
-const PORT: u16 = 8000;
+/// How much a migration may change.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Options {
+    /// Tensor ranks over several pods become tensor ranks within a pod, and a pipeline over the pods: the same ranks on the same GPUs,
+    /// another division of the model. Otherwise such a command is not translated.
+    pub split_tensor: bool,
+}
 
 /// The block, or why there can be none.
 pub(super) fn block(
@@ -38,7 +44,7 @@ pub(super) fn block(
     if !problems.is_empty() {
         return Err(problems);
     }
-    // vLLM serves a model under its source unless it is told otherwise.
+    // Without --served-model-name vLLM serves a model under its source.
     let name = vllm.served.first().unwrap_or(&source);
     if let [_, others @ ..] = vllm.served.as_slice()
         && !others.is_empty()
@@ -48,7 +54,7 @@ pub(super) fn block(
     }
     let mut model =
         json!({"name": name, "source": source, "parallelism": {"tensor": tensor, "pipeline": pipeline}});
-    if let Some(port) = vllm.port.filter(|port| *port != PORT) {
+    if let Some(port) = vllm.port.filter(|port| *port != DEFAULT_PORT) {
         model["port"] = json!(port);
     }
     let mut engine = json!({});

@@ -4,7 +4,9 @@
 use rayfleet_api::names;
 use serde_json::{Value, json};
 
-use super::{Log, put, take_out};
+use super::edit::{put, take_out};
+use super::log::Log;
+use super::steps;
 use crate::launch::{self, Launch, SCRIPT, START};
 use crate::rules::taken_by_ray;
 use crate::shell;
@@ -34,6 +36,10 @@ pub(super) fn repaired(workload: &Workload<'_>, mut fleet: Value, log: &mut Log<
                 "Ray is started as KubeRay needs it, and the engine as the container's process",
                 "read the command",
             );
+            let start = launch.ray_start().and_then(|start| launch.commands.get(start));
+            if let Some(start) = start {
+                steps::ray_start(start, &field, group, log);
+            }
             let waits = |word: &shell::Word| word.text.starts_with("--ray_cluster_size");
             if role.head && launch.commands.iter().flat_map(|command| &command.words).any(waits) {
                 log.dropped(
@@ -53,7 +59,7 @@ pub(super) fn repaired(workload: &Workload<'_>, mut fleet: Value, log: &mut Log<
     if workload.lws {
         put(&mut fleet, &["spec", "template", "metadata", "annotations", OVERWRITE], json!("true"));
         if let Some((_, Engine::Vllm(vllm))) = &workload.engine {
-            let port = vllm.port.unwrap_or(8000).to_string();
+            let port = vllm.listens().to_string();
             let head = ["spec", "template", "spec", "headGroupSpec", "template"];
             let label = ["metadata", "labels", names::LABEL_MODEL_PORT];
             put(&mut fleet, &[head.as_slice(), label.as_slice()].concat(), json!(port));
@@ -68,7 +74,7 @@ const METRICS: &str = "8090";
 /// Gives Ray's metrics another port, where the engine has theirs: a LeaderWorkerSet's Ray takes any, KubeRay's 8080.
 pub(super) fn free_port(workload: &Workload<'_>, fleet: &mut Value, log: &mut Log<'_>) {
     let Some((_, Engine::Vllm(vllm))) = &workload.engine else { return };
-    let port = vllm.port.unwrap_or(8000);
+    let port = vllm.listens();
     let parameter = "metrics-export-port";
     let of_metrics = taken_by_ray(fleet, port).is_some_and(|who| who.contains(parameter));
     let Some(head) = fleet.pointer_mut("/spec/template/spec/headGroupSpec") else { return };

@@ -4,7 +4,9 @@
 use rayfleet_api::names;
 use serde_json::json;
 
-use super::{Log, New, lws};
+use super::log::Log;
+use super::lws;
+use super::new::New;
 use crate::finding::Findings;
 use crate::read::Object;
 use crate::rules::selects;

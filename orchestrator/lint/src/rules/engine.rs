@@ -6,7 +6,6 @@ use serde_json::Value;
 use super::fleet::taken_by_ray;
 use crate::finding::Findings;
 use crate::launch::{self, START};
-use crate::probe::{PROBES, asks};
 use crate::rule::Rule;
 use crate::shell::{self, Command};
 use crate::vllm::{Engine, Vllm};
@@ -14,23 +13,11 @@ use crate::workload::{Role, Workload};
 
 /// The annotation by which KubeRay keeps a container's own command.
 const OVERWRITE: &str = "ray.io/overwrite-container-cmd";
-/// Port of vLLM's server without `--port`.
-const PORT: u16 = 8000;
 
 pub(super) fn check(workload: &Workload<'_>, findings: &mut Findings) {
     let Some(head) = workload.head() else { return };
     if let Some(source) = workload.object.value["spec"]["model"]["source"].as_str() {
         cache(workload, head, (source, "spec.model.source"), findings);
-    }
-    if let Some(port) = workload.asked_port().filter(|_| workload.bridged) {
-        for probe in PROBES.iter().filter(|probe| asks(head.container(), probe, port)) {
-            let what = format!(
-                "the {probe} asks port {port}, on which nobody answers before the container is ready"
-            );
-            let cure = "take it out: Rayfleet asks the engine itself, and spec.model.startTimeout is how long it may load";
-            let field = format!("{}.{probe}", head.container_field());
-            findings.push(Rule::ProbeWaitsForEngine, (workload.object, &field), what, cure);
-        }
     }
     sidecars(workload, head, findings);
     let Some((number, engine)) = &workload.engine else {
@@ -42,7 +29,6 @@ pub(super) fn check(workload: &Workload<'_>, findings: &mut Findings) {
         return;
     }
     order(workload, head, *number, findings);
-    probe(workload, head, findings);
     if let Engine::Vllm(vllm) = engine {
         gpus(workload, vllm, findings);
         port(workload, vllm, findings);
@@ -131,17 +117,6 @@ fn sidecars(workload: &Workload<'_>, head: &Role<'_>, findings: &mut Findings) {
     }
 }
 
-fn probe(workload: &Workload<'_>, head: &Role<'_>, findings: &mut Findings) {
-    let container = head.container();
-    let has = |probe: &str| !container[probe].is_null();
-    if ["startupProbe", "readinessProbe", "livenessProbe"].into_iter().any(has) {
-        return;
-    }
-    let what = "no probe asks the engine: its pod counts as ready while the engine loads, and nothing sees one that hangs";
-    let cure = "add a startupProbe and a readinessProbe on /health of the engine's port; with spec.model Rayfleet does both itself";
-    findings.push(Rule::NoEngineProbe, (workload.object, &head.container_field()), what, cure);
-}
-
 /// Whether the ranks of a command fit the pods.
 fn gpus(workload: &Workload<'_>, vllm: &Vllm, findings: &mut Findings) {
     let (object, field) = (workload.object, workload.launch_field());
@@ -174,7 +149,7 @@ fn port(workload: &Workload<'_>, vllm: &Vllm, findings: &mut Findings) {
     if workload.lws {
         return;
     }
-    let (object, listens) = (workload.object, vllm.port.unwrap_or(PORT));
+    let (object, listens) = (workload.object, vllm.listens());
     if let Some(who) = taken_by_ray(&object.value, listens) {
         let what = format!("the engine cannot have port {listens}: {who}");
         let cure =

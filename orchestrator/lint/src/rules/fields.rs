@@ -3,7 +3,7 @@
 
 use std::sync::LazyLock;
 
-use k8s_openapi::api::core::v1::{PodTemplateSpec, Service};
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, PodTemplateSpec, Service};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
@@ -11,6 +11,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
 use rayfleet_api::names;
 use serde_json::Value;
 
+use super::misfit::{dropped, wrong};
 use super::shape::below;
 use super::typed::typed;
 use crate::finding::Findings;
@@ -109,21 +110,13 @@ pub(super) fn check(object: &Object, findings: &mut Findings) {
         typed::<Service>(object, "", &object.value, findings);
     } else if object.is("policy", "PodDisruptionBudget") {
         typed::<PodDisruptionBudget>(object, "", &object.value, findings);
+    } else if object.is("", "PersistentVolumeClaim") {
+        typed::<PersistentVolumeClaim>(object, "", &object.value, findings);
     }
 }
 
 fn at<'v>(value: &'v Value, path: &str) -> &'v Value {
     path.split('.').fold(value, |value, field| &value[field])
-}
-
-/// Says that a field is dropped; `known`: the names of those that there are.
-pub(super) fn dropped(object: &Object, field: &str, known: &str, findings: &mut Findings) {
-    let cure = if known.is_empty() {
-        "correct its name or its place, or take it out".to_owned()
-    } else {
-        format!("correct its name or its place, or take it out; there are: {known}")
-    };
-    findings.push(Rule::DroppedField, (object, field), format!("{field}: there is no such field"), cure);
 }
 
 fn unknown(object: &Object, path: &str, value: &Value, known: &[&str], findings: &mut Findings) {
@@ -195,7 +188,7 @@ fn by_schema(object: &Object, path: &str, value: &Value, schema: &JSONSchemaProp
     };
     if !fits {
         let wanted = schema.type_.as_deref().unwrap_or("number or text");
-        wrong(object, path, &format!("must be of type {wanted}"), value, findings);
+        wrong(object, path, &format!("must be of type {wanted}"), Some(value), findings);
         return;
     }
     let range = |bound: Option<f64>, beyond: fn(f64, f64) -> bool| {
@@ -238,12 +231,4 @@ fn by_schema(object: &Object, path: &str, value: &Value, schema: &JSONSchemaProp
             by_schema(object, &format!("{path}[{index}]"), item, items, findings);
         }
     }
-}
-
-/// Says that a value has another type than its field.
-pub(super) fn wrong(object: &Object, path: &str, problem: &str, value: &Value, findings: &mut Findings) {
-    let text = value.is_number() || value.is_boolean();
-    let cure =
-        if text && problem.contains("string") { "put the value in quotes" } else { "correct the value" };
-    findings.push(Rule::WrongType, (object, path), format!("{path}: {problem}, is `{value}`"), cure);
 }

@@ -1,4 +1,4 @@
-//! What a pod template says that bites in any group: hooks, images, variables, shared memory, what is installed at a start.
+//! What a pod template says that bites in any group: hooks, variables, shared memory, what is installed at a start.
 
 use serde_json::Value;
 
@@ -25,9 +25,8 @@ const SECRETS: [&str; 7] =
 
 pub(super) fn check(workload: &Workload<'_>, findings: &mut Findings) {
     for role in &workload.roles {
-        for (field, container) in containers(role) {
+        for (field, container) in role.containers() {
             hook(workload, &field, container, findings);
-            image(workload, &field, container, findings);
             variables(workload, &field, container, findings);
             installs(workload, &field, container, findings);
             mounts(workload, role, (&field, container), findings);
@@ -53,14 +52,6 @@ pub(super) fn check(workload: &Workload<'_>, findings: &mut Findings) {
     }
 }
 
-/// All containers with their fields.
-pub(crate) fn containers<'r>(role: &'r Role<'_>) -> impl Iterator<Item = (String, &'r Value)> {
-    ["initContainers", "containers"].into_iter().flat_map(move |kind| {
-        let list = role.template["spec"][kind].as_array().into_iter().flatten().enumerate();
-        list.map(move |(index, container)| (format!("{}.spec.{kind}[{index}]", role.field), container))
-    })
-}
-
 fn hook(workload: &Workload<'_>, field: &str, container: &Value, findings: &mut Findings) {
     let words = container["lifecycle"]["preStop"]["exec"]["command"].as_array();
     let line: Vec<&str> = words.into_iter().flatten().filter_map(Value::as_str).collect();
@@ -69,21 +60,6 @@ fn hook(workload: &Workload<'_>, field: &str, container: &Value, findings: &mut 
         let cure = "take the hook out: Rayfleet drains a group before it deletes it; for evictions let the hook wait, as sleep 120";
         let field = format!("{field}.lifecycle.preStop");
         findings.push(Rule::RayStopInPreStop, (workload.object, &field), what, cure);
-    }
-}
-
-fn image(workload: &Workload<'_>, field: &str, container: &Value, findings: &mut Findings) {
-    let Some(image) = container["image"].as_str().filter(|image| !image.contains(['@', '$', '{', '<']))
-    else {
-        return;
-    };
-    let last = image.rsplit('/').next().unwrap_or_default();
-    // A name has no capital letters: those stand for what a tool puts in.
-    let named = !last.split(':').next().unwrap_or_default().contains(|c: char| c.is_ascii_uppercase());
-    if named && last.split_once(':').is_none_or(|(_, tag)| tag == "latest") {
-        let what = format!("image `{image}` is another one tomorrow");
-        let field = format!("{field}.image");
-        findings.push(Rule::FloatingImage, (workload.object, &field), what, "name a version, or a digest");
     }
 }
 

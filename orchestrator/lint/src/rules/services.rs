@@ -4,7 +4,6 @@ use rayfleet_api::names;
 use serde_json::{Map, Value};
 
 use super::fleet::taken_by_ray;
-use super::pods::containers;
 use crate::finding::Findings;
 use crate::read::{Manifest, Object};
 use crate::rule::Rule;
@@ -120,11 +119,12 @@ fn nothing(
 }
 
 fn ports(object: &Object, workload: &Workload<'_>, head: &Role<'_>, findings: &mut Findings) {
-    let declared: Vec<&Value> = containers(head)
+    let declared: Vec<&Value> = head
+        .containers()
         .flat_map(|(_, container)| container["ports"].as_array().into_iter().flatten())
         .collect();
     let engine = match &workload.engine {
-        Some((_, Engine::Vllm(vllm))) if !workload.bridged => Some(vllm.port.unwrap_or(8000)),
+        Some((_, Engine::Vllm(vllm))) if !workload.bridged => Some(vllm.listens()),
         _ => workload.valid.as_ref().and_then(|fleet| fleet.model.as_ref()).map(|model| model.port),
     };
     for (index, port) in object.value["spec"]["ports"].as_array().into_iter().flatten().enumerate() {

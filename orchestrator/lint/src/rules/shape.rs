@@ -6,8 +6,9 @@ use rayfleet_api::names;
 use serde_json::Value;
 
 use crate::finding::Findings;
+use crate::node::{Kind, Node};
 use crate::place::Place;
-use crate::read::{Kind, Manifest, Node, Object};
+use crate::read::{Manifest, Object};
 use crate::rule::Rule;
 use crate::workload::{LWS_GROUP, LWS_KIND};
 
@@ -19,7 +20,8 @@ const NAMED: [&str; 6] = ["", "apps", "policy", "ray.io", names::GROUP, LWS_GROU
 
 /// Whether the rules look at an object.
 fn is_checked(object: &Object) -> bool {
-    is_workload(object) || object.is("", "Service") || object.is("policy", "PodDisruptionBudget")
+    let beside = [("", "Service"), ("policy", "PodDisruptionBudget"), ("", "PersistentVolumeClaim")];
+    is_workload(object) || beside.iter().any(|(group, kind)| object.is(group, kind))
 }
 
 fn is_workload(object: &Object) -> bool {

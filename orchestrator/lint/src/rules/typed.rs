@@ -5,10 +5,11 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::fields::{dropped, wrong};
+use super::misfit::{dropped, wrong};
 use super::shape::below;
 use crate::finding::Findings;
 use crate::read::Object;
+use crate::rule::Rule;
 
 /// Most fields and entries of a value in which a wrong one is looked for.
 const MOST_SEARCHED: usize = 500;
@@ -26,8 +27,8 @@ pub(super) fn typed<T: DeserializeOwned + Serialize>(
     match T::deserialize(value).and_then(|read| serde_json::to_value(&read)) {
         Ok(kept) => lost(object, path, value, &kept, findings),
         Err(error) => {
-            let (field, culprit) = culprit::<T>(path, value);
-            wrong(object, &field, &format!("cannot be read: {error}"), &culprit, findings);
+            let (field, culprit) = culprit::<T>(path, value, findings);
+            wrong(object, &field, &format!("cannot be read: {error}"), culprit.as_ref(), findings);
         }
     }
 }
@@ -70,18 +71,29 @@ fn count(value: &Value) -> usize {
     }
 }
 
-/// The innermost field without which a value could be read.
-fn culprit<T: DeserializeOwned>(path: &str, value: &Value) -> (String, Value) {
-    let (mut path, mut value, mut around) = (path.to_owned(), value.clone(), Vec::<Step>::new());
-    if count(&value) > MOST_SEARCHED {
-        return (path, Value::Null);
+/// The innermost field without which a value could be read, and its value; without one where it is not looked for any further.
+fn culprit<T: DeserializeOwned>(
+    path: &str,
+    value: &Value,
+    findings: &mut Findings,
+) -> (String, Option<Value>) {
+    let all = count(value);
+    if all > MOST_SEARCHED {
+        return (path.to_owned(), None);
     }
+    let (mut path, mut value, mut around) = (path.to_owned(), value.clone(), Vec::<Step>::new());
     loop {
+        // Each step is tried with all that is around it.
+        let tries =
+            value.as_array().map_or(0, Vec::len).max(value.as_object().map_or(0, serde_json::Map::len));
+        if !findings.may_visit(all.saturating_mul(tries), Rule::WrongType) {
+            return (path, None);
+        }
         let readable = |step: &Step| {
             let whole = around.iter().rev().fold(step.without(), |inner, step| step.with(inner));
             serde_json::from_value::<T>(whole).is_ok()
         };
-        let Some(step) = steps(&value).into_iter().find(readable) else { return (path, value) };
+        let Some(step) = steps(&value).into_iter().find(readable) else { return (path, Some(value)) };
         path = match &step.at {
             At::Field(name) => below(&path, name),
             At::Item(index) => format!("{path}[{index}]"),
@@ -129,9 +141,12 @@ impl Step {
     }
 
     fn without(&self) -> Value {
-        match &self.at {
-            At::Field(_) => self.with(Value::Null),
-            At::Item(_) => self.with(Value::Object(serde_json::Map::new())),
+        match (&self.at, &self.of) {
+            (At::Item(index), Value::Array(items)) => {
+                let others = items.iter().enumerate().filter(|(at, _)| at != index);
+                others.map(|(_, item)| item.clone()).collect()
+            }
+            _ => self.with(Value::Null),
         }
     }
 }

@@ -122,8 +122,8 @@ proptest! {
         seconds in prop_oneof![Just(0.0), 1e-9..1e9],
     ) {
         let [before, now] = texts.map(|all| {
-            let lines: String = all.iter().map(|(name, value)| format!("{} {value}\n", LOAD[*name])).collect();
-            Load::of(lines.as_bytes())
+            let lines: Vec<String> = all.iter().map(|(name, value)| format!("{} {value}\n", LOAD[*name])).collect();
+            Load::of(lines.concat().as_bytes())
         });
         let pace = now.since(&before, Duration::from_secs_f64(seconds)).unwrap_or_default();
         for rate in [pace.generated, pace.prompt, pace.preemptions].into_iter().flatten() {

@@ -53,8 +53,9 @@ fn levels(facts: &Facts) -> Vec<Level> {
         return own.iter().map(|label| Level::of(label)).collect();
     }
     let mut levels = Level::well_known();
-    let rack = levels.iter_mut().find(|level| level.name == "rack");
-    rack.into_iter().for_each(|level| level.labels.push("topology.kubernetes.io/rack".to_owned()));
+    if let Some(rack) = levels.iter_mut().find(|level| level.name == "rack") {
+        rack.labels.push("topology.kubernetes.io/rack".to_owned());
+    }
     levels
         .push(Level { name: "region".to_owned(), labels: vec!["topology.kubernetes.io/region".to_owned()] });
     levels

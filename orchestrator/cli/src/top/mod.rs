@@ -71,19 +71,24 @@ async fn once(args: &TopArgs, fleets: &Fleets, terminal: &Terminal) -> Result<()
     print(args, &rows::rows(&targets, &pods, &answers), terminal, |terminal, document, text| {
         terminal.result(document, text)
     })?;
-    verdict(&answers, &fleets.namespace)
+    verdict(&answers)
 }
 
 /// Nothing could be read: what is in the way, if it is the same everywhere.
-fn verdict(answers: &Answers, namespace: &str) -> Result<(), CliError> {
+fn verdict(answers: &Answers) -> Result<(), CliError> {
     let windows: Vec<_> = answers.engines.values().collect();
     if windows.is_empty() || windows.iter().any(|window| window.fault().is_none()) {
         return Ok(());
     }
-    let forbidden = |fault: &Fault| matches!(fault, Fault::Forbidden { .. });
-    if !windows.iter().filter_map(|window| window.fault()).all(forbidden) {
+    let namespace = |fault: &Fault| match fault {
+        Fault::Forbidden { namespace } => Some(namespace.clone()),
+        Fault::Silent(_) | Fault::Said(_) => None,
+    };
+    let forbidden: Option<Vec<String>> =
+        windows.iter().filter_map(|window| window.fault()).map(namespace).collect();
+    let Some(namespace) = forbidden.and_then(|all| all.into_iter().next()) else {
         return Err(CliError::said());
-    }
+    };
     Err(CliError::failed(
         "no engine could be read: you may not get pods/proxy",
         format!(

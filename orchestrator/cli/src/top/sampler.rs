@@ -20,7 +20,7 @@ use tokio::time::Instant;
 
 use super::ask::{self, Address, Fault, Read};
 use super::rows::{Answers, Key, key};
-use super::target::{RayPod, Target, ray_pod};
+use super::target::{RayPod, Target, ray_pods};
 use crate::fleets::Fleets;
 
 /// Pods that are asked at a time: one that does not answer takes the place of another for as long as its limit.
@@ -93,7 +93,7 @@ impl Sampler {
         Self {
             client: fleets.client.clone(),
             limit: fleets.timeout.min(LIMIT),
-            began: Instant::now(),
+            began: instant(),
             lanes: Arc::new(Semaphore::new(AT_ONCE)),
             busy: BTreeSet::new(),
             calls: FuturesUnordered::new(),
@@ -135,12 +135,12 @@ impl Sampler {
         interval: Duration,
     ) -> Answers {
         let engines = targets.iter().filter_map(Asked::engine).map(async |asked| {
-            let began = Instant::now();
+            let next = tokio::time::sleep(interval);
             let first = self.call(asked.clone()).await;
             if matches!(first, Answer::Engine(_, _, Err(_))) {
                 return vec![first];
             }
-            tokio::time::sleep_until((began + interval).max(Instant::now())).await;
+            next.await;
             vec![first, self.call(asked).await]
         });
         let gpus = pods.iter().map(async |pod| vec![self.call(Asked::gpus(namespace, pod)).await]);
@@ -172,6 +172,12 @@ impl Sampler {
     }
 }
 
+/// Only differences of it are used, which are not to jump with the clock of the machine.
+#[expect(clippy::disallowed_methods, reason = "a wall clock may be set between two readings")]
+fn instant() -> Instant {
+    Instant::now()
+}
+
 async fn read<T: Read>(client: &Client, at: &Address, limit: Duration) -> Result<T, Fault> {
     ask::metrics(client, at, limit).await
 }
@@ -180,5 +186,5 @@ async fn read<T: Read>(client: &Client, at: &Address, limit: Duration) -> Result
 pub(super) async fn pods(fleets: &Fleets, fleet: &str) -> Result<Vec<RayPod>, CliError> {
     let at = Request::new(Pod::url_path(&(), Some(&fleets.namespace)));
     let of = ListParams::default().labels(&format!("{LABEL_FLEET}={fleet}"));
-    Ok(fleets.all(&at, of, "pods", ray_pod).await?.into_iter().flatten().collect())
+    Ok(fleets.all(&at, of, "pods", ray_pods).await?.into_iter().flatten().collect())
 }

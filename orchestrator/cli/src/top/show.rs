@@ -50,15 +50,17 @@ fn groups(rows: &[Row], shape: Shape) -> Table {
     }
     headers.push("MESSAGE");
     let mut table = Table::new(headers);
-    rows.iter().for_each(|row| table.push(group(row, shape)));
+    for row in rows {
+        table.push(group(row, shape));
+    }
     table
 }
 
 fn group(row: &Row, shape: Shape) -> Vec<Cell> {
     let figures = row.metrics.clone().unwrap_or_default();
     let number = |value: Option<f64>| Cell::from(value.map_or_else(dash, amount));
-    let share = |value: Option<f64>, tone: fn(f64) -> Tone| {
-        value.map_or_else(|| Cell::from("-"), |share| Cell::new(percent(share), tone(share)))
+    let part = |value: Option<f64>, tone: fn(f64) -> Tone| {
+        value.map_or_else(|| Cell::from("-"), |part| Cell::new(percent(part), tone(part)))
     };
     let mut cells = Vec::new();
     cells.extend(shape.namespaces.then(|| Cell::from(&row.namespace)));
@@ -76,8 +78,8 @@ fn group(row: &Row, shape: Shape) -> Vec<Cell> {
             if figures.waiting.is_some_and(|waiting| waiting > 0.0) { Tone::Busy } else { Tone::Plain },
         ),
         // Beyond that vLLM begins to preempt requests.
-        share(figures.kv_usage, |usage| if usage >= 0.95 { Tone::Busy } else { Tone::Plain }),
-        share(figures.prefix_hit_rate, |_| Tone::Plain),
+        part(figures.kv_usage, |usage| if usage >= 0.95 { Tone::Busy } else { Tone::Plain }),
+        part(figures.prefix_hit_rate, |_| Tone::Plain),
     ]);
     if shape.wide {
         let head = row.head.as_deref().unwrap_or("-");

@@ -107,22 +107,22 @@ struct Status {
     phase: Option<String>,
 }
 
-/// A pod from its text; `Some(None)` if it does not run or belongs to no group, `None` if it cannot be read.
-pub(super) fn ray_pod(text: &str) -> Option<Option<RayPod>> {
+/// A pod from its text, if it runs and belongs to a group, else none; `None` if it cannot be read.
+pub(super) fn ray_pods(text: &str) -> Option<Vec<RayPod>> {
     let pod: Pod = serde_json::from_str(text).ok()?;
-    let Some(group) = pod.metadata.labels[RAY_LABEL_CLUSTER].as_str() else { return Some(None) };
+    let Some(group) = pod.metadata.labels[RAY_LABEL_CLUSTER].as_str() else { return Some(Vec::new()) };
     let Some(node) = pod.spec.node_name.filter(|_| pod.status.phase.as_deref() == Some("Running")) else {
-        return Some(None);
+        return Some(Vec::new());
     };
     let ports = pod.spec.containers.iter().filter_map(|container| container.ports.as_deref()).flatten();
     let mut named = ports.filter(|port| port.name.as_deref() == Some(RAY_METRICS.1));
-    Some(Some(RayPod {
+    Some(vec![RayPod {
         name: pod.metadata.name,
         group: group.to_owned(),
         node,
         is_head: pod.metadata.labels[RAY_LABEL_NODE_TYPE] == "head",
         port: named.next().map_or(RAY_METRICS.0, |port| port.container_port),
-    }))
+    }])
 }
 
 #[cfg(test)]
@@ -172,14 +172,14 @@ mod tests {
                 "metadata": {"name": "p", "labels": {"ray.io/cluster": "g", "ray.io/node-type": "head"}},
                 "spec": {"nodeName": "n", "containers": [{"ports": ports}]}, "status": {"phase": phase}
             });
-            ray_pod(&pod.to_string()).unwrap()
+            ray_pods(&pod.to_string()).unwrap().pop()
         };
         assert_eq!(pod("Running", Value::Null).unwrap().port, 8080);
         let named =
             pod("Running", json!([{"containerPort": 1}, {"name": "metrics", "containerPort": 9}])).unwrap();
         assert!(named.port == 9 && named.is_head && named.group == "g" && named.node == "n");
         assert_eq!(pod("Pending", Value::Null), None);
-        assert_eq!(ray_pod("{}"), Some(None));
-        assert_eq!(ray_pod("{\"metadata\": 1}"), None);
+        assert_eq!(ray_pods("{}"), Some(Vec::new()));
+        assert_eq!(ray_pods("{\"metadata\": 1}"), None);
     }
 }

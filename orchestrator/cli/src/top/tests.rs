@@ -26,8 +26,8 @@ use crate::{sample, simulated};
 /// Body of an answer.
 type Content = UnsyncBoxBody<Bytes, Box<dyn std::error::Error + Send + Sync>>;
 
-/// What a pod does with a request for its metrics, by its name and the number of the call; nothing: it is silent.
-type Pod = fn(&str, usize) -> Option<Response<Content>>;
+/// What a pod does with a request for its metrics, by its name and the number of the call.
+type Pod = fn(&str, usize) -> Response<Content>;
 
 const HEADS: [&str; 2] = ["llama-bcdfgh-0-head-x2b4f", "llama-bcdfgh-1-head-9wz8k"];
 
@@ -45,14 +45,14 @@ fn whole(body: impl Into<Vec<u8>>) -> Content {
     Full::new(Bytes::from(body.into())).map_err(Into::into).boxed_unsync()
 }
 
-fn text(body: impl Into<Vec<u8>>) -> Option<Response<Content>> {
-    Some(Response::new(whole(body)))
+fn text(body: impl Into<Vec<u8>>) -> Response<Content> {
+    Response::new(whole(body))
 }
 
-fn refusal(code: u16, reason: &str, message: &str) -> Option<Response<Content>> {
+fn refusal(code: u16, reason: &str, message: &str) -> Response<Content> {
     let status =
         json!({"kind": "Status", "status": "Failure", "message": message, "reason": reason, "code": code});
-    Response::builder().status(code).body(whole(status.to_string())).ok()
+    Response::builder().status(code).body(whole(status.to_string())).unwrap()
 }
 
 /// vLLM's text of an engine that has done this much.
@@ -69,12 +69,21 @@ fn vllm(tokens: usize, first_tokens: usize) -> String {
 }
 
 /// An engine that makes 50 tokens and two first tokens a call.
-fn serves(_: &str, call: usize) -> Option<Response<Content>> {
+fn serves(_: &str, call: usize) -> Response<Content> {
     text(vllm(1_000 + 100 * call, 4 * call))
 }
 
 /// The server with something behind the proxy of its pods; what was asked is kept.
 fn behind(server: &Simulated, pod: Pod) -> (Fleets, Arc<Mutex<Vec<String>>>) {
+    behind_but(server, pod, None)
+}
+
+/// The same, but one pod never answers.
+fn behind_but(
+    server: &Simulated,
+    pod: Pod,
+    silent: Option<&'static str>,
+) -> (Fleets, Arc<Mutex<Vec<String>>>) {
     let (inner, asked) = (server.fleets().client, Arc::new(Mutex::new(Vec::<String>::new())));
     let kept = asked.clone();
     let service = tower::service_fn(move |request: Request<Body>| {
@@ -90,18 +99,13 @@ fn behind(server: &Simulated, pod: Pod) -> (Fleets, Arc<Mutex<Vec<String>>>) {
                 kept.push(path);
                 kept.iter().filter(|path| path.contains(&name)).count()
             };
-            match pod(&name, call) {
-                Some(answer) => Ok::<_, kube::Error>(answer),
-                None => std::future::pending().await,
+            if silent.is_some_and(|silent| name.starts_with(silent)) {
+                std::future::pending::<()>().await;
             }
+            Ok::<_, kube::Error>(pod(&name, call))
         }
     });
     (fleets(Client::new(service, "serving")), asked)
-}
-
-/// The second group's engine never answers.
-fn silent(name: &str, call: usize) -> Option<Response<Content>> {
-    if name.starts_with(HEADS[1]) { None } else { serves(name, call) }
 }
 
 fn both_ready() -> Simulated {
@@ -130,10 +134,11 @@ async fn rates_are_of_two_readings_through_the_proxy() {
 
 #[tokio::test(start_paused = true)]
 async fn a_silent_engine_has_its_own_row_and_holds_up_nobody() {
-    let (fleets, asked) = behind(&both_ready(), silent);
-    let began = tokio::time::Instant::now();
-    let (text, fault) = shown(&args(), &fleets).await;
-    assert_eq!((fault, began.elapsed()), (None, Duration::from_secs(5)), "{text}");
+    let (fleets, asked) = behind_but(&both_ready(), serves, Some(HEADS[1]));
+    let args = args();
+    let limit = tokio::time::timeout(Duration::from_millis(5_100), shown(&args, &fleets));
+    let (text, fault) = limit.await.unwrap();
+    assert_eq!(fault, None, "{text}");
     assert!(text.contains("no answer within 5s"), "{text}");
     assert!(text.lines().nth(1).unwrap().contains(" 50 "), "{text}");
     assert_eq!(asked.lock().iter().filter(|path| path.contains(HEADS[1])).count(), 1, "not asked again");
@@ -141,7 +146,7 @@ async fn a_silent_engine_has_its_own_row_and_holds_up_nobody() {
 
 #[tokio::test(start_paused = true)]
 async fn a_missing_right_is_named_with_the_cure() {
-    fn forbids(_: &str, _: usize) -> Option<Response<Content>> {
+    fn forbids(_: &str, _: usize) -> Response<Content> {
         refusal(403, "Forbidden", "pods \"x\" is forbidden: User \"u\" cannot get resource \"pods/proxy\"")
     }
     let (fleets, _) = behind(&both_ready(), forbids);
@@ -154,20 +159,20 @@ async fn a_missing_right_is_named_with_the_cure() {
 
 #[tokio::test(start_paused = true)]
 async fn what_an_engine_answers_instead_of_metrics_is_said() {
-    fn wants_a_key(_: &str, _: usize) -> Option<Response<Content>> {
-        Response::builder().status(401).body(whole("{\"error\":\"Unauthorized\"}")).ok()
+    fn wants_a_key(_: &str, _: usize) -> Response<Content> {
+        Response::builder().status(401).body(whole("{\"error\":\"Unauthorized\"}")).unwrap()
     }
-    fn refuses(_: &str, _: usize) -> Option<Response<Content>> {
+    fn refuses(_: &str, _: usize) -> Response<Content> {
         refusal(
             503,
             "ServiceUnavailable",
             "error trying to reach service: dial tcp 10.0.0.1:8000: refused\u{1b}[2J",
         )
     }
-    fn foreign(_: &str, _: usize) -> Option<Response<Content>> {
+    fn foreign(_: &str, _: usize) -> Response<Content> {
         text("node_load1 3\nvllm:num_requests_running NaN\n")
     }
-    fn endless(_: &str, _: usize) -> Option<Response<Content>> {
+    fn endless(_: &str, _: usize) -> Response<Content> {
         text(vec![b'x'; 1 << 20])
     }
     for (pod, words) in [
@@ -188,12 +193,12 @@ async fn what_an_engine_answers_instead_of_metrics_is_said() {
 
 #[tokio::test(start_paused = true)]
 async fn a_text_of_100_mb_is_given_up_at_its_limit() {
-    fn floods(_: &str, _: usize) -> Option<Response<Content>> {
+    fn floods(_: &str, _: usize) -> Response<Content> {
         let line = "vllm:num_requests_running{a=\"b\"} 1\n".repeat(32 << 10);
         let chunks = futures::stream::iter(
             (0..100).map(move |_| Ok(http_body::Frame::data(Bytes::from(line.clone())))),
         );
-        Some(Response::new(StreamBody::new(chunks).boxed_unsync()))
+        Response::new(StreamBody::new(chunks).boxed_unsync())
     }
     let (fleets, _) = behind(&both_ready(), floods);
     let (text, fault) = shown(&args(), &fleets).await;
@@ -203,7 +208,7 @@ async fn a_text_of_100_mb_is_given_up_at_its_limit() {
 
 #[tokio::test(start_paused = true)]
 async fn gpus_come_from_the_pods_of_the_fleet() {
-    fn with_gpus(name: &str, call: usize) -> Option<Response<Content>> {
+    fn with_gpus(name: &str, call: usize) -> Response<Content> {
         if !name.ends_with(":8080") {
             return serves(name, call);
         }
@@ -238,7 +243,7 @@ async fn gpus_come_from_the_pods_of_the_fleet() {
 
 #[tokio::test(start_paused = true)]
 async fn a_watch_goes_on_and_a_silent_engine_does_not_stop_it() {
-    let (fleets, asked) = behind(&both_ready(), silent);
+    let (fleets, asked) = behind_but(&both_ready(), serves, Some(HEADS[1]));
     let kept = Kept::default();
     let terminal = kept.terminal(Format::Json);
     let args = TopArgs { watch: true, output: Some(TopOutput::Json), ..args() };

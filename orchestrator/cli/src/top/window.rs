@@ -77,11 +77,6 @@ impl Window {
         }
     }
 
-    /// Whether two readings were tried, so that nothing more is to be had by waiting.
-    pub(super) fn is_full(&self) -> bool {
-        self.readings.len() > 1 || self.fault.is_some()
-    }
-
     /// Why there are no figures, if the last answer was none.
     pub(super) fn fault(&self) -> Option<&Fault> {
         self.fault.as_ref()
@@ -138,7 +133,7 @@ mod tests {
         window.enter(after(0), Ok(load(0.0, 0, 0)));
         let first = window.figures().unwrap();
         assert_eq!((first.running, first.generated_tokens_per_second), (Some(2.0), None));
-        assert_eq!((window.note(), window.is_full()), (Some("measuring"), false));
+        assert_eq!(window.note(), Some("measuring"));
         window.enter(after(2), Ok(load(100.0, 4, 4)));
         window.enter(after(4), Ok(load(140.0, 4, 4)));
         let figures = window.figures().unwrap();

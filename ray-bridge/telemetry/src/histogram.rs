@@ -68,10 +68,8 @@ impl Histogram {
         let (mut low, mut below) = (0.0, 0.0);
         for (bound, count) in &self.buckets {
             if *count >= wanted && *count > below {
-                if bound.is_infinite() {
-                    break;
-                }
                 let part = (wanted - below) / (count - below);
+                // Not finite in the last bucket, which has no bound.
                 let at = low + (bound - low) * part.clamp(0.0, 1.0);
                 return Some(if at.is_finite() { Quantile::At(at) } else { Quantile::Above(low) });
             }

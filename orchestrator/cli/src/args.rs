@@ -8,7 +8,9 @@ use rayfleet_cli_kit::{Format, input};
 
 use crate::diagnose::args::DiagnoseArgs;
 use crate::lint::{LintArgs, MigrateArgs};
+use crate::map::args::MapArgs;
 use crate::template::args::TemplateArgs;
+use crate::top::args::TopArgs;
 
 /// Status and rollouts of fleets: replica groups of models too large for one node.
 #[derive(Debug, Parser)]
@@ -58,6 +60,10 @@ pub(crate) enum Command {
     Status(StatusArgs),
     /// Find the first thing that is wrong, from the CRD to the rank, and its cure
     Diagnose(DiagnoseArgs),
+    /// Show where every rank is: stages, nodes, GPUs, and what links them
+    Map(MapArgs),
+    /// Show what every group's engine does now: tokens, latency, requests, caches, GPU memory
+    Top(TopArgs),
     /// Predict the effect of a change step by step; changes nothing
     #[command(
         after_help = "The orchestrator's own planner is run forward on a simulated clock, with the room that the

@@ -72,7 +72,7 @@ fn refused(status: &Status, namespace: &str, fleet: Option<&str>) -> CliError {
 }
 
 /// The innermost error: the outer ones repeat it or only name their layer.
-fn root_cause(error: &dyn std::error::Error) -> String {
+pub(crate) fn root_cause(error: &dyn std::error::Error) -> String {
     error.source().map_or_else(|| error.to_string(), root_cause)
 }
 

@@ -1,7 +1,7 @@
 //! `kubectl rayfleet`: status, diagnosis, plans and rollouts of `RayClusterFleets`, and manifests of them.
 //!
 //! `args` defines the command line, `connect` and `fleets` call the API server, `view` parses its replies and
-//! `render` turns them into text; `status`, `diagnose`, `plan` and `rollout` are the commands. `lint` calls no API
+//! `render` turns them into text; `status`, `diagnose`, `map`, `top`, `plan` and `rollout` are the commands. `lint` calls no API
 //! server, and `template` only with `--from-cluster`.
 
 mod args;
@@ -12,16 +12,19 @@ mod fleets;
 mod follow;
 mod lines;
 mod lint;
+mod map;
 mod plan;
 mod render;
 mod revisions;
 mod rollout;
 #[cfg(test)]
 mod sample;
+mod screen;
 #[cfg(test)]
 mod simulated;
 mod status;
 mod template;
+mod top;
 mod view;
 
 use std::process::ExitCode;
@@ -51,6 +54,8 @@ async fn run(cli: &Cli) -> Result<(), CliError> {
     match &cli.command {
         Command::Status(args) => status::run(args, &fleets.await?, &Terminal::find(args.format())).await,
         Command::Diagnose(args) => diagnose::run(args, &fleets.await?, &Terminal::find(args.output)).await,
+        Command::Map(args) => map::run(args, &fleets.await?, &Terminal::find(args.format())).await,
+        Command::Top(args) => top::run(args, &fleets.await?, &Terminal::find(args.format())).await,
         Command::Plan(args) => plan::run(args, &fleets.await?, &Terminal::find(args.output)).await,
         Command::Rollout(command) => {
             rollout::run(command, &fleets.await?, &Terminal::find(Format::Text)).await

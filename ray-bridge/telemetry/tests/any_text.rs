@@ -3,13 +3,34 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
+use rayfleet_telemetry::histogram::Quantile;
+use rayfleet_telemetry::load::Load;
+use rayfleet_telemetry::ray::Gpus;
 use rayfleet_telemetry::text::samples;
 use rayfleet_telemetry::vllm::Reading;
 
 const NAMES: [&str; 3] = ["vllm:num_requests_running", "a_bucket", "b"];
+
+/// Series that a load is read from, with labels.
+const LOAD: [&str; 9] = [
+    "vllm:generation_tokens_total",
+    "vllm:prompt_tokens_total",
+    "vllm:num_preemptions_total",
+    "vllm:prefix_cache_queries_total",
+    "vllm:prefix_cache_hits_total",
+    "vllm:kv_cache_usage_perc",
+    "vllm:time_to_first_token_seconds_bucket{le=\"-1\"}",
+    "vllm:time_to_first_token_seconds_bucket{le=\"1e300\"}",
+    "vllm:time_to_first_token_seconds_bucket{le=\"+Inf\"}",
+];
+
+fn number() -> impl Strategy<Value = f64> {
+    prop_oneof![any::<f64>(), 0.0..10.0, Just(f64::MAX), Just(f64::NAN)]
+}
 
 /// A sample, and what stands around it.
 #[derive(Debug, Clone)]
@@ -91,5 +112,32 @@ proptest! {
             prop_assert!(sample.labels.get("l").is_none_or(|value| value.len() <= text.len()));
         }
         Reading::of(&text);
+        Gpus::of(&text);
+        Load::of(&text);
+    }
+
+    #[test]
+    fn no_numbers_become_a_rate_below_zero_or_a_share_beyond_one(
+        texts in prop::array::uniform2(vec((0..LOAD.len(), number()), 0..12)),
+        seconds in prop_oneof![Just(0.0), 1e-9..1e9],
+    ) {
+        let [before, now] = texts.map(|all| {
+            let lines: Vec<String> = all.iter().map(|(name, value)| format!("{} {value}\n", LOAD[*name])).collect();
+            Load::of(lines.concat().as_bytes())
+        });
+        let pace = now.since(&before, Duration::from_secs_f64(seconds)).unwrap_or_default();
+        for rate in [pace.generated, pace.prompt, pace.preemptions].into_iter().flatten() {
+            prop_assert!(rate.is_finite() && rate >= 0.0, "{}", rate);
+        }
+        for share in [pace.prefix_hits, now.kv_usage].into_iter().flatten() {
+            prop_assert!((0.0..=1.0).contains(&share), "{}", share);
+        }
+        for share in [0.0, 0.5, 0.95, 1.0] {
+            let quantile = pace.ttft.quantile(share);
+            let value = quantile.map(|quantile| match quantile {
+                Quantile::At(at) | Quantile::Above(at) => at,
+            });
+            prop_assert!(value.is_none_or(|value| !value.is_nan()), "{:?}", quantile);
+        }
     }
 }

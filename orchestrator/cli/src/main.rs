@@ -8,10 +8,12 @@ mod args;
 mod connect;
 mod diagnose;
 mod error;
+mod events;
 mod fleets;
 mod follow;
 mod lines;
 mod lint;
+mod logs;
 mod plan;
 mod render;
 mod revisions;
@@ -23,6 +25,7 @@ mod simulated;
 mod status;
 mod template;
 mod view;
+mod watch;
 
 use std::process::ExitCode;
 
@@ -53,6 +56,8 @@ async fn run(cli: &Cli) -> Result<ExitCode, CliError> {
         Command::Diagnose(args) => {
             return diagnose::run(args, &fleets.await?, &Terminal::find(args.output)).await;
         }
+        Command::Events(args) => events::run(args, &fleets.await?, &Terminal::find(args.format())).await,
+        Command::Logs(args) => logs::run(args, &fleets.await?, &Terminal::find(args.output)).await,
         Command::Plan(args) => plan::run(args, &fleets.await?, &Terminal::find(args.output)).await,
         Command::Rollout(command) => {
             rollout::run(command, &fleets.await?, &Terminal::find(Format::Text)).await

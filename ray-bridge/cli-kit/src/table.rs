@@ -3,6 +3,8 @@
 
 use clap::builder::styling::{AnsiColor, Style};
 
+use crate::clean::is_unsafe;
+
 /// The meaning of a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tone {
@@ -56,9 +58,9 @@ impl<T: AsRef<str>> From<T> for Cell {
     }
 }
 
-/// Text from a cluster on one line: control characters become spaces, runs of white space one space.
+/// Text from a cluster on one line: what may not reach a terminal becomes spaces, runs of white space one space.
 pub fn one_line(text: &str) -> String {
-    let words = text.split(|c: char| c.is_whitespace() || c.is_control());
+    let words = text.split(|c: char| c.is_whitespace() || is_unsafe(c));
     words.filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
 }
 

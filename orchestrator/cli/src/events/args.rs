@@ -24,6 +24,7 @@ Examples:
   kubectl rayfleet events llama --group llama-d7fzzl-1
   kubectl rayfleet events -A -o json              # for scripts"
 )]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
 pub(crate) struct EventsArgs {
     /// Fleet; without it all fleets of the namespace
     #[arg(value_name = "FLEET")]

@@ -68,6 +68,7 @@ pub(crate) async fn run(args: &EventsArgs, fleets: &Fleets, terminal: &Terminal)
     };
     // What was read has been printed in the form that it has single, too.
     print(&entries, &mut printed)?;
+    line.single.sort_by_key(|single| single.last);
     for single in line.single.drain(..) {
         printed.is_new(&single);
     }

@@ -112,7 +112,7 @@ struct Expires;
 
 impl Interceptor for Expires {
     fn event(&self, call: &Call, _: &Value) -> EventVerdict {
-        if call.kind == Kind::EVENT && call.number % 2 == 0 {
+        if call.kind == Kind::EVENT && call.number.is_multiple_of(2) {
             EventVerdict::Expire
         } else {
             EventVerdict::Deliver

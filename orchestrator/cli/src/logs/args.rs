@@ -32,6 +32,7 @@ Examples:
   kubectl rayfleet logs llama --previous          # before the last restart
   kubectl rayfleet logs llama --kuberay           # what KubeRay says of its RayClusters"
 )]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
 pub(crate) struct LogsArgs {
     /// Fleet
     #[arg(value_name = "FLEET")]

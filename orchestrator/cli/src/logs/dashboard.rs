@@ -25,8 +25,9 @@ use crate::fleets::Fleets;
 
 /// Longest list of actors, in bytes.
 const LONGEST_LIST: u64 = 32 << 20;
-/// Longest part of an error's text, in bytes.
-const LONGEST_ERROR: u64 = 300;
+/// Longest part of an error's text, in bytes, and how much of a refusal is read.
+const LONGEST: usize = 300;
+const LONGEST_REFUSAL: u64 = 8 << 10;
 /// Most actors that Ray is asked for.
 const ACTORS: usize = 10_000;
 
@@ -134,7 +135,7 @@ impl Dashboard<'_> {
             return Ok(body);
         }
         let mut bytes = Vec::new();
-        let mut beginning = AsyncReadExt::take(&mut body, 16 * LONGEST_ERROR);
+        let mut beginning = AsyncReadExt::take(&mut body, LONGEST_REFUSAL);
         // What has come says enough.
         let _ = tokio::time::timeout(*timeout, beginning.read_to_end(&mut bytes)).await;
         Err(self.no(status, &bytes))
@@ -205,9 +206,6 @@ impl Dashboard<'_> {
             .ok_or_else(|| NoAnswer::NotNow(format!("Secret {secret} has no token under auth_token")))
     }
 }
-
-/// Longest text of an error, in bytes.
-const LONGEST: usize = LONGEST_ERROR as usize;
 
 /// The header with the token of a Secret.
 fn header(secret: &str) -> Option<HeaderValue> {

@@ -16,8 +16,8 @@ use crate::fleets::Fleets;
 
 /// Label of the operator's pods.
 pub(super) const LABEL: &str = "app.kubernetes.io/component=kuberay-operator";
-/// Where it is looked for if not everywhere may be looked: where its documentation installs it.
-const USUAL: [&str; 4] = ["kuberay-operator", "kuberay-system", "ray-system", "default"];
+/// Where it is looked for if not everywhere may be looked, beside the fleet's own namespace: guesses, all of which an error names.
+const USUAL: [&str; 4] = ["ray-system", "kuberay-operator", "kuberay-system", "default"];
 
 /// The operator's containers. An error says where they were looked for.
 pub(super) async fn find(fleets: &Fleets) -> Result<BTreeSet<Source>, CliError> {

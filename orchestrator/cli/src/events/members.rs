@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use jiff::Timestamp;
 use rayfleet_api::names::{LABEL_FLEET, LABEL_GROUP, RAY_LABEL_CLUSTER};
 
 use super::entry::Object;
@@ -9,6 +10,14 @@ use crate::watch::{Change, Kept, Key};
 
 /// Letters of a pod revision in a group's name.
 const REVISION: usize = 6;
+
+/// A fleet.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Fleet {
+    created: Option<Timestamp>,
+    /// Nodes by group.
+    groups: BTreeMap<String, BTreeSet<String>>,
+}
 
 /// A pod, as far as it says what belongs together.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -21,8 +30,7 @@ struct Pod {
 /// All fleets that are shown, and what they have.
 #[derive(Debug, Default)]
 pub(super) struct Members {
-    /// Names of groups by fleet.
-    fleets: Kept<BTreeMap<String, BTreeSet<String>>>,
+    fleets: Kept<Fleet>,
     /// Fleet by RayCluster.
     clusters: Kept<String>,
     pods: Kept<Pod>,
@@ -38,7 +46,8 @@ impl Members {
                 let nodes = nodes.filter_map(|node| node.as_str().map(str::to_owned)).collect();
                 Some((group["name"].as_str()?.to_owned(), nodes))
             });
-            Some(named.collect())
+            let created = object["metadata"]["creationTimestamp"].as_str().and_then(|time| time.parse().ok());
+            Some(Fleet { created, groups: named.collect() })
         });
     }
 
@@ -65,7 +74,7 @@ impl Members {
     /// Nodes that hold a group's pods.
     pub(super) fn nodes(&self) -> BTreeSet<String> {
         let of_pods = self.pods.known.values().map(|pod| pod.node.clone());
-        let of_groups = self.fleets.known.values().flat_map(|groups| groups.values()).flatten().cloned();
+        let of_groups = self.fleets.known.values().flat_map(|fleet| fleet.groups.values()).flatten().cloned();
         of_pods.chain(of_groups).filter(|node| !node.is_empty()).collect()
     }
 
@@ -86,13 +95,18 @@ impl Members {
         found.max_by_key(|(_, groups)| groups.first().map_or(usize::MAX, String::len)).into_iter().collect()
     }
 
+    /// Whether something happened before there was the fleet: of a node that is nothing of the fleet's.
+    pub(super) fn is_before(&self, fleet: &Key, at: Timestamp) -> bool {
+        self.fleets.known.get(fleet).and_then(|fleet| fleet.created).is_some_and(|created| at < created)
+    }
+
     fn of_node(&self, node: &str) -> Vec<(Key, Vec<String>)> {
         let mut all: BTreeMap<Key, BTreeSet<String>> = BTreeMap::new();
         for ((namespace, _), pod) in self.pods.known.iter().filter(|(_, pod)| pod.node == node) {
             all.entry((namespace.clone(), pod.fleet.clone())).or_default().insert(pod.group.clone());
         }
-        for (key, groups) in &self.fleets.known {
-            for (group, _) in groups.iter().filter(|(_, nodes)| nodes.contains(node)) {
+        for (key, fleet) in &self.fleets.known {
+            for (group, _) in fleet.groups.iter().filter(|(_, nodes)| nodes.contains(node)) {
                 all.entry(key.clone()).or_default().insert(group.clone());
             }
         }
@@ -109,7 +123,7 @@ impl Members {
         let begins = |group: &str| {
             object.name.strip_prefix(group).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
         };
-        let of_status = self.fleets.known.get(fleet).into_iter().flat_map(|groups| groups.keys());
+        let of_status = self.fleets.known.get(fleet).into_iter().flat_map(|fleet| fleet.groups.keys());
         let of_clusters = self
             .clusters
             .known

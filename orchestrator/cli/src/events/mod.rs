@@ -218,6 +218,8 @@ impl<'a> TimeLine<'a> {
     /// An event as one of each fleet that its object belongs to.
     fn whose(&self, entry: &Entry) -> Vec<Entry> {
         let of = self.members.of(&entry.object).into_iter();
+        let of =
+            of.filter(|(fleet, _)| entry.object.kind != "node" || !self.members.is_before(fleet, entry.last));
         of.map(|((_, fleet), groups)| Entry { fleet, groups, ..entry.clone() }).collect()
     }
 
@@ -231,8 +233,11 @@ impl<'a> TimeLine<'a> {
             match node {
                 Ok(Ok(Some(node))) => {
                     for (object, fact) in objects::node(&node.value) {
-                        for ((_, fleet), groups) in self.members.of(&object) {
-                            entries.push(objects::of_fleet(&object, fact.clone(), &fleet, &groups));
+                        for (key, groups) in self.members.of(&object) {
+                            let entry = objects::of_fleet(&object, fact.clone(), &key.1, &groups);
+                            if !self.members.is_before(&key, entry.last) {
+                                entries.push(entry);
+                            }
                         }
                     }
                 }

@@ -1,11 +1,15 @@
 //! What objects say of their own times, as entries: an Event, the status of a fleet and of its groups, RayClusters, pods, nodes,
 //! revisions. A field that cannot be read is left out. No call and no clock.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use rayfleet_api::names::{ANNOTATION_CHANGE_CAUSE, LABEL_FLEET, LABEL_GROUP, RAY_LABEL_CLUSTER};
+use rayfleet_api::status::RolloutStep;
 use serde_json::Value;
 
 use super::entry::{Entry, Object};
+
+/// How long an object's first conditions may come after it.
+const SETTLED: SignedDuration = SignedDuration::from_secs(5);
 
 /// Something that an object says, before it is known whose it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,11 +83,14 @@ pub(super) fn fleet(value: &Value) -> Vec<Entry> {
     let (name, status) = (object.name.clone(), &value["status"]);
     let rollout = &status["rollout"];
     let rollback = &rollout["rollback"];
+    // Of one that is complete the conditions say when.
+    let under_way =
+        time(&rollout["lastProgress"]).filter(|_| rollout["step"] != RolloutStep::Complete.as_str());
     let step = format!("{}: {}", text(&rollout["step"]), text(&rollout["reason"]));
     let facts = life(value)
         .into_iter()
-        .chain(conditions(status, bad_condition))
-        .chain(Fact::new(time(&rollout["lastProgress"]), "Rollout", step.trim_end_matches(": ")))
+        .chain(conditions(value, bad_condition))
+        .chain(under_way.and_then(|at| Fact::new(Some(at), "Rollout", step.trim_end_matches(": "))))
         .chain(
             Fact::new(
                 time(&rollback["since"]),
@@ -132,8 +139,12 @@ fn group(group: &Value) -> Vec<Fact> {
             "SizeSetBack",
             "its RayCluster had been resized by somebody else",
         ),
-        Fact::new(time(&failure["time"]), text(&failure["kind"]), "the last failure of this group")
-            .map(|fact| fact.warn(true)),
+        Fact::new(
+            time(&failure["time"]),
+            text(&failure["kind"]),
+            "the last failure of this group, or of the one that it stands in for",
+        )
+        .map(|fact| fact.warn(true)),
     ]
     .into_iter()
     .flatten()
@@ -144,7 +155,7 @@ fn group(group: &Value) -> Vec<Fact> {
 pub(super) fn cluster(value: &Value) -> Vec<Entry> {
     let object = object("raycluster", value);
     let (fleet, groups) = (text(&value["metadata"]["labels"][LABEL_FLEET]), [object.name.clone()]);
-    let facts = life(value).into_iter().chain(conditions(&value["status"], |_, _| false));
+    let facts = life(value).into_iter().chain(conditions(value, |_, _| false));
     facts.map(|fact| fact.of(&object, &fleet, &groups)).collect()
 }
 
@@ -210,9 +221,11 @@ pub(super) fn node(value: &Value) -> Vec<(Object, Fact)> {
             format!("{}:{}", text(&taint["key"]), text(&taint["effect"])),
         )
     });
-    let ready = conditions(&value["status"], |kind, status| (kind == "Ready") != (status == "True"));
+    let mut conditions = conditions(value, |kind, status| (kind == "Ready") != (status == "True"));
+    // A pressure that there is not is no news.
+    conditions.retain(|fact| fact.warning || fact.message.starts_with("Ready is "));
     let deleted = Fact::new(time(&value["metadata"]["deletionTimestamp"]), "Deleting", "it is being deleted");
-    ready.into_iter().chain(taints).chain(deleted).map(|fact| (object.clone(), fact)).collect()
+    conditions.into_iter().chain(taints).chain(deleted).map(|fact| (object.clone(), fact)).collect()
 }
 
 /// Facts of a node as entries of a fleet.
@@ -239,18 +252,26 @@ fn life(value: &Value) -> Vec<Fact> {
 }
 
 /// Transitions of conditions; `bad` says of a type and a status whether somebody should look.
-fn conditions(status: &Value, bad: impl Fn(&str, &str) -> bool) -> Vec<Fact> {
-    let all = status["conditions"].as_array().into_iter().flatten();
+fn conditions(object: &Value, bad: impl Fn(&str, &str) -> bool) -> Vec<Fact> {
+    let created = time(&object["metadata"]["creationTimestamp"]);
+    let all = object["status"]["conditions"].as_array().into_iter().flatten();
     let facts = all.filter_map(|condition| {
         let (kind, status) = (condition["type"].as_str()?, condition["status"].as_str()?);
         let words = format!("{kind} is {status}: {}", text(&condition["message"]));
         let reason = Some(text(&condition["reason"])).filter(|reason| !reason.is_empty());
+        let moved = time(&condition["lastTransitionTime"]);
+        let bad = bad(kind, status);
+        // What has been so since the beginning, and is as it should be, is nothing that happened.
+        let since_ever = created.zip(moved).is_some_and(|(created, moved)| moved <= created + SETTLED);
+        if status != "True" && !bad && since_ever {
+            return None;
+        }
         let fact = Fact::new(
-            time(&condition["lastTransitionTime"]),
+            time(&condition["lastUpdateTime"]).or(moved),
             reason.unwrap_or_else(|| kind.to_owned()),
             words.trim_end_matches(": "),
         )?;
-        Some(fact.warn(bad(kind, status)))
+        Some(fact.warn(bad))
     });
     facts.collect()
 }
@@ -379,7 +400,7 @@ mod tests {
             "spec": {"taints": [{"key": "node.kubernetes.io/unreachable", "effect": "NoExecute", "timeAdded": "2026-03-01T12:01:00Z"}]},
             "status": {"conditions": [
                 {"type": "MemoryPressure", "status": "Unknown", "reason": "NodeStatusUnknown", "lastTransitionTime": "2026-03-01T12:00:00Z"},
-                {"type": "DiskPressure", "status": "False", "reason": "KubeletHasNoDiskPressure", "lastTransitionTime": "2026-03-01T10:00:00Z"},
+                {"type": "DiskPressure", "status": "True", "reason": "KubeletHasDiskPressure", "lastTransitionTime": "2026-03-01T10:00:00Z"},
                 {"type": "Ready", "status": "Unknown", "reason": "NodeStatusUnknown", "lastTransitionTime": "2026-03-01T12:00:00Z"}
             ]}
         });
@@ -387,8 +408,7 @@ mod tests {
         let entries: Vec<Entry> =
             facts.into_iter().map(|(object, fact)| of_fleet(&object, fact, "llama", &[])).collect();
         insta::assert_snapshot!(shown(&entries), @r#"
-        2026-03-01T12:00:00Z   NodeStatusUnknown node/node-a [] MemoryPressure is Unknown
-        2026-03-01T10:00:00Z   KubeletHasNoDiskPressure node/node-a [] DiskPressure is False
+        2026-03-01T10:00:00Z ! KubeletHasDiskPressure node/node-a [] DiskPressure is True
         2026-03-01T12:00:00Z ! NodeStatusUnknown node/node-a [] Ready is Unknown
         2026-03-01T12:01:00Z   Tainted node/node-a [] node.kubernetes.io/unreachable:NoExecute
         "#);

@@ -7,6 +7,7 @@
 use futures::{AsyncBufRead, AsyncReadExt, TryStreamExt};
 use http::{HeaderValue, StatusCode};
 use http_body_util::BodyExt;
+use jiff::Timestamp;
 use k8s_openapi::ByteString;
 use kube::Error;
 use kube::client::Body;
@@ -63,9 +64,7 @@ pub(super) enum NoAnswer {
 pub(super) struct Rank {
     pub(super) number: u32,
     pub(super) actor: String,
-    pub(super) pid: i64,
-    pub(super) node: String,
-    pub(super) alive: bool,
+    alive: bool,
     /// Ray's number of the job: of two, the later one's is higher.
     job: String,
 }
@@ -78,23 +77,30 @@ pub(super) struct Dashboard<'a> {
 }
 
 impl Dashboard<'_> {
-    /// A log.
+    /// A log; of a job also when Ray started it.
     pub(super) async fn log(
         &self,
         file: &File,
         wanted: Wanted,
-    ) -> Result<impl AsyncBufRead + Unpin + use<>, NoAnswer> {
+    ) -> Result<(impl AsyncBufRead + Unpin + use<>, Option<Timestamp>), NoAnswer> {
+        let mut started = None;
         let media = if wanted.follow { "stream" } else { "file" };
         let lines = wanted.lines.map_or_else(|| "-1".to_owned(), |lines| lines.to_string());
         let which = match file {
-            File::Job(launch) => format!("submission_id={}", escaped(&launch.to_string())),
+            // By its file: Ray 2.60 answers 500 where it is asked for the log by the submission id.
+            File::Job(launch) => {
+                let (node, since) = self.job(launch).await?;
+                started = since;
+                let file = escaped(&format!("job-driver-{launch}.log"));
+                format!("node_id={}&filename={file}", escaped(&node))
+            }
             File::Actor { id, error } => {
                 format!("actor_id={}&suffix={}", escaped(id), if *error { "err" } else { "out" })
             }
         };
         let limit = self.fleets.timeout.as_secs().max(1);
         let path = format!("api/v0/logs/{media}?{which}&lines={lines}&timeout={limit}");
-        Ok(Box::pin(self.get(&path).await?))
+        Ok((Box::pin(self.get(&path).await?), started))
     }
 
     /// The ranks of the engine that runs or ran last, each once.
@@ -102,15 +108,29 @@ impl Dashboard<'_> {
         let path = format!(
             "api/v0/actors?detail=1&limit={ACTORS}&filter_keys=class_name&filter_predicates=%3D&filter_values={RANK_ACTOR_CLASS}"
         );
+        Ok(ranks(&self.json(&path).await?, tensor))
+    }
+
+    /// The Ray node that writes the log of a launch's job, and when it was started.
+    async fn job(&self, launch: &LaunchId) -> Result<(String, Option<Timestamp>), NoAnswer> {
+        let job = self.json(&format!("api/jobs/{}", escaped(&launch.to_string()))).await?;
+        let node = job["driver_node_id"].as_str().filter(|node| !node.is_empty()).map(str::to_owned);
+        let started = job["start_time"].as_i64().and_then(|at| Timestamp::from_millisecond(at).ok());
+        let node = node.ok_or_else(|| NoAnswer::NotNow("Ray has not started its job yet".to_owned()))?;
+        Ok((node, started))
+    }
+
+    /// A reply as JSON; null if it is none.
+    async fn json(&self, path: &str) -> Result<Value, NoAnswer> {
         let read = async {
             let mut text = String::new();
-            let mut reply = self.get(&path).await?.take(LONGEST_LIST);
+            let mut reply = self.get(path).await?.take(LONGEST_LIST);
             let read = reply.read_to_string(&mut text).await;
-            read.map_err(|error| NoAnswer::NotNow(format!("the list of actors: {error}")))?;
+            read.map_err(|error| NoAnswer::NotNow(format!("the Ray dashboard's answer broke off: {error}")))?;
             Ok(text)
         };
         let text = tokio::time::timeout(self.fleets.timeout, read).await.map_err(|_| self.silent())??;
-        Ok(ranks(&serde_json::from_str(&text).unwrap_or_default(), tensor))
+        Ok(serde_json::from_str(&text).unwrap_or_default())
     }
 
     /// The body of a reply, once its head is there.
@@ -190,8 +210,8 @@ impl Dashboard<'_> {
                 return Err(NoAnswer::Refused(CliError::failed(
                     one_line(&cut(&status.message, 2 * LONGEST)),
                     format!(
-                        "Ray asks for a token here: you need the right to get secrets \"{secret}\" in namespace \"{namespace}\" \
-                         (the standard role edit has it); pods' own logs: --container NAME"
+                        "Ray asks for a token here: you need the right to get secrets in namespace \"{namespace}\", of each RayCluster \
+                         the one of its name (the standard role edit has it); pods' own logs: --container NAME"
                     ),
                 )));
             }
@@ -240,8 +260,6 @@ fn rank(actor: &Value, tensor: u32) -> Option<Rank> {
     Some(Rank {
         number: stage.checked_mul(tensor.max(1))?.checked_add(tensor_rank)?,
         actor: text("actor_id"),
-        pid: actor["pid"].as_i64().unwrap_or_default(),
-        node: text("node_id"),
         alive: actor["state"] != "DEAD",
         job: text("job_id"),
     })

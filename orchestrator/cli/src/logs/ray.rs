@@ -61,12 +61,12 @@ impl Reading {
             }
             let again = opened.then_some(AGAIN as u64);
             match self.open(again).await {
-                Ok(log) => {
+                Ok((log, started)) => {
                     if !std::mem::replace(&mut opened, true) {
                         self.context.say(Said::Opened).await?;
                     }
                     reported.clear();
-                    let came = self.pump(log, &mut overlap, again.is_some()).await?;
+                    let came = self.pump(log, started, &mut overlap, again.is_some()).await?;
                     if came {
                         pause.reset();
                     }
@@ -88,7 +88,10 @@ impl Reading {
         }
     }
 
-    async fn open(&self, again: Option<u64>) -> Result<impl AsyncBufRead + Unpin + use<>, NoAnswer> {
+    async fn open(
+        &self,
+        again: Option<u64>,
+    ) -> Result<(impl AsyncBufRead + Unpin + use<>, Option<Timestamp>), NoAnswer> {
         let world = self.context.now();
         let no_head = || NoAnswer::NotNow("its head has no address yet".to_owned());
         let (pod, head) =
@@ -120,12 +123,14 @@ impl Reading {
     async fn pump(
         &self,
         log: impl AsyncBufRead + Unpin,
+        started: Option<Timestamp>,
         overlap: &mut Overlap,
         again: bool,
     ) -> Result<bool, Closed> {
         let mut lines = Lines::new(log);
         let (mut repeats, mut held) = (again.then(Vec::new), 0_usize);
-        let mut passing = Passing { reading: self, time: None, came: false, last: Vec::new() };
+        let mut passing =
+            Passing { reading: self, launch: started, time: started, came: false, last: Vec::new() };
         let mut silent = Duration::ZERO;
         loop {
             let patience = if repeats.is_some() { CAUGHT_UP } else { LOOK };
@@ -184,6 +189,8 @@ impl Reading {
 /// Lines on their way: which of them are wanted, and whose they are.
 struct Passing<'a> {
     reading: &'a Reading,
+    /// When the launcher began, as Ray says, or it does.
+    launch: Option<Timestamp>,
     /// Time of the last line that had one.
     time: Option<Timestamp>,
     came: bool,
@@ -196,7 +203,9 @@ impl Passing<'_> {
         let Reading { context, which, .. } = self.reading;
         let began = context.began;
         let plain = clean::line(line);
-        self.time = job::time(&plain, began).or(self.time);
+        self.launch = job::launch(&plain).or(self.launch);
+        let time = job::time(&plain, began).or_else(|| job::phase(&plain, self.launch?));
+        self.time = time.or(self.time);
         self.came = true;
         let job = matches!(which, Which::Job);
         let unwanted = match which {

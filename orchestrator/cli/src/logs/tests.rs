@@ -61,6 +61,9 @@ impl Kubelets {
     fn answer(&self, uri: &str, token: Option<String>) -> Answer {
         self.asked.lock().unwrap().push(format!("{uri}{}", token.unwrap_or_default()));
         let mut answers = self.answers.lock().unwrap();
+        if uri.contains("/proxy/api/jobs/") {
+            return ends(&json!({"driver_node_id": "abc"}).to_string());
+        }
         let Some((_, list)) = answers.iter_mut().rev().find(|(part, _)| uri.contains(*part)) else {
             return refuses(404, "not found");
         };
@@ -122,7 +125,7 @@ fn server() -> Simulated {
 
 const HEAD: &str = "/pods/llama-bcdfgh-0-head-x2b4f/log?";
 const WORKER: &str = "/pods/llama-bcdfgh-0-worker-x2b4f/log?";
-const JOB: &str = "submission_id=llama-bcdfgh-0.zxwvtr.2";
+const JOB: &str = "node_id=abc&filename=job-driver-llama-bcdfgh-0.zxwvtr.2.log";
 
 /// What it prints, and what it says to people.
 async fn printed(
@@ -308,7 +311,7 @@ async fn an_engine_s_log_goes_on_after_a_break_and_with_its_next_launch() {
     let server = server();
     let kubelets = Kubelets::with([
         (JOB, vec![ends("a\nb\n"), refuses(503, "connection refused"), stays("a\nb\nc\n")]),
-        ("submission_id=llama-bcdfgh-0.zxwvtr.3", vec![stays("next\n")]),
+        ("filename=job-driver-llama-bcdfgh-0.zxwvtr.3.log", vec![stays("next\n")]),
     ]);
     let meanwhile = async {
         tokio::time::sleep(Duration::from_secs(20)).await;

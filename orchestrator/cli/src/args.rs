@@ -7,7 +7,9 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use rayfleet_cli_kit::{Format, input};
 
 use crate::diagnose::args::DiagnoseArgs;
+use crate::events::args::EventsArgs;
 use crate::lint::{LintArgs, MigrateArgs};
+use crate::logs::args::LogsArgs;
 use crate::map::args::MapArgs;
 use crate::template::args::TemplateArgs;
 use crate::top::args::TopArgs;
@@ -64,6 +66,10 @@ pub(crate) enum Command {
     Map(MapArgs),
     /// Show what every group's engine does now: tokens, latency, requests, caches, GPU memory
     Top(TopArgs),
+    /// Show one time line of fleets, RayClusters, pods and nodes
+    Events(Box<EventsArgs>),
+    /// Show the logs of engines, ranks and pods as one
+    Logs(Box<LogsArgs>),
     /// Predict the effect of a change step by step; changes nothing
     #[command(
         after_help = "The orchestrator's own planner is run forward on a simulated clock, with the room that the

@@ -3,6 +3,13 @@
 use kube::Error;
 use kube::core::Status;
 use rayfleet_cli_kit::CliError;
+use rayfleet_cli_kit::table::one_line;
+use rayfleet_text::cut;
+
+use crate::fleets::Fleets;
+
+/// Longest part of a refusal, in bytes.
+const LONGEST: usize = 512;
 
 /// Plural and group, as kubectl names the resource.
 pub(crate) const RESOURCE: &str = "rayclusterfleets.orchestration.aibrix.ai";
@@ -47,6 +54,25 @@ pub(crate) fn api(error: &Error, server: &str, namespace: &str, fleet: Option<&s
             "check the context (kubectl config current-context) or choose another with --context or --kubeconfig",
         ),
         other => CliError::plain(format!("API server {server}: {}", root_cause(other))),
+    }
+}
+
+/// The same for objects of another kind, `what` with its group as roles name it, in a namespace or, without one, the cluster.
+pub(crate) fn reading(error: &Error, fleets: &Fleets, what: &str, namespace: Option<&str>) -> CliError {
+    let place = namespace.map_or_else(
+        || "in the whole cluster".to_owned(),
+        |namespace| format!("in namespace \"{namespace}\""),
+    );
+    match error {
+        Error::Api(status) if status.code == 403 => CliError::failed(
+            one_line(&cut(&status.message, LONGEST)),
+            format!(
+                "you need the right to read {what} {place}; see what you may do: kubectl auth can-i --list{}",
+                namespace.map(|namespace| format!(" -n {namespace}")).unwrap_or_default()
+            ),
+        ),
+        Error::Api(status) if status.code == 404 => CliError::plain(format!("there is no {what} {place}")),
+        other => api(other, &fleets.server, namespace.unwrap_or_default(), None),
     }
 }
 

@@ -8,10 +8,12 @@ mod args;
 mod connect;
 mod diagnose;
 mod error;
+mod events;
 mod fleets;
 mod follow;
 mod lines;
 mod lint;
+mod logs;
 mod map;
 mod plan;
 mod render;
@@ -26,6 +28,7 @@ mod status;
 mod template;
 mod top;
 mod view;
+mod watch;
 
 use std::process::ExitCode;
 
@@ -56,6 +59,8 @@ async fn run(cli: &Cli) -> Result<(), CliError> {
         Command::Diagnose(args) => diagnose::run(args, &fleets.await?, &Terminal::find(args.output)).await,
         Command::Map(args) => map::run(args, &fleets.await?, &Terminal::find(args.format())).await,
         Command::Top(args) => top::run(args, &fleets.await?, &Terminal::find(args.format())).await,
+        Command::Events(args) => events::run(args, &fleets.await?, &Terminal::find(args.format())).await,
+        Command::Logs(args) => logs::run(args, &fleets.await?, &Terminal::find(args.output)).await,
         Command::Plan(args) => plan::run(args, &fleets.await?, &Terminal::find(args.output)).await,
         Command::Rollout(command) => {
             rollout::run(command, &fleets.await?, &Terminal::find(Format::Text)).await

@@ -56,6 +56,8 @@ pub(crate) struct Group {
     pub(crate) placement: Vec<Rank>,
     pub(crate) in_flight: Option<i64>,
     pub(crate) restarts: i64,
+    /// Number of its engine's launch; 0 before the first one.
+    pub(crate) launch: i64,
     pub(crate) message: Option<String>,
 }
 
@@ -155,6 +157,7 @@ impl Group {
             placement: list(value, "placement", Rank::read),
             in_flight: value["inFlight"].as_i64(),
             restarts: number(value, "restarts"),
+            launch: number(value, "launch"),
             message: text(value, "message"),
         }
     }

@@ -2,6 +2,7 @@
 //! its cure and exit code, tables, ages, and what is read from the command line. Nothing of Ray or Kubernetes belongs here.
 
 pub mod age;
+pub mod clean;
 pub mod clock;
 mod error;
 pub mod input;

@@ -24,6 +24,10 @@ const PAGE: u32 = 250;
 /// Most pages of a list: far more than a cluster has of anything that is listed here.
 const PAGES: usize = 1000;
 
+/// Label of the pods of KubeRay's operator: its manifests and its Helm chart both set it
+/// (ray-operator/config/manager/manager.yaml and helm-chart/kuberay-operator of KubeRay 1.6.2).
+pub(crate) const KUBERAY_OPERATOR: &str = "app.kubernetes.io/component=kuberay-operator";
+
 /// The fleets that one user may read.
 #[derive(Clone)]
 pub(crate) struct Fleets {

@@ -24,7 +24,7 @@ use super::calls::{Asked, Calls, in_namespace, read};
 use super::facts::{Facts, FleetFacts};
 use super::objects::{self, Cluster, Endpoint, Event, LEASE, Meta, Named, Pod, SYSTEM};
 use crate::error;
-use crate::fleets::Fleets;
+use crate::fleets::{Fleets, KUBERAY_OPERATOR};
 
 /// Nodes that are read, and how many at a time: those of the first groups that do not serve.
 const NODES: usize = 256;
@@ -232,7 +232,7 @@ impl Reader<'_> {
 
     async fn kuberay(&self) -> Answer<List<Pod>> {
         let asked = Asked::core::<PodKind>("pods", "");
-        let operator = ListParams::default().labels("app.kubernetes.io/name=kuberay-operator");
+        let operator = ListParams::default().labels(KUBERAY_OPERATOR);
         self.calls.first_page(&asked, operator, read).await
     }
 

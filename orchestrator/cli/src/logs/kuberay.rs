@@ -1,5 +1,4 @@
-//! Where KubeRay's operator is. Its pods are found by a label that KubeRay's manifests and its Helm chart both set
-//! (ray-operator/config/manager/manager.yaml and helm-chart/kuberay-operator of KubeRay 1.6.2).
+//! Where KubeRay's operator is. Its pods are found by its label.
 
 use std::collections::BTreeSet;
 
@@ -12,10 +11,8 @@ use rayfleet_text::pieces::without_managed_fields;
 use serde_json::Value;
 
 use super::source::Source;
-use crate::fleets::Fleets;
+use crate::fleets::{Fleets, KUBERAY_OPERATOR as LABEL};
 
-/// Label of the operator's pods.
-pub(super) const LABEL: &str = "app.kubernetes.io/component=kuberay-operator";
 /// Where it is looked for if not everywhere may be looked, beside the fleet's own namespace: guesses, all of which an error names.
 const USUAL: [&str; 4] = ["ray-system", "kuberay-operator", "kuberay-system", "default"];
 

@@ -123,7 +123,7 @@ fn no_pods(ctx: &mut StepContext<'_>) -> Option<String> {
     ctx.reached(Some(after(since.0, KUBERAY))).then(|| {
         format!(
             "KubeRay has not made {missing} of {} pods: does its operator run? See `kubectl get pods -A -l \
-             app.kubernetes.io/name=kuberay-operator` and its log",
+             app.kubernetes.io/component=kuberay-operator` and its log",
             ctx.pods.wanted()
         )
     })

@@ -11,6 +11,7 @@ use super::words::{quoted, said};
 use super::{failure, kuberay};
 use crate::diagnose::answer::is_whole;
 use crate::diagnose::objects::{Cluster, condition};
+use crate::fleets::KUBERAY_OPERATOR;
 
 /// `spec.managedBy` of a RayCluster that KubeRay's operator looks after; the default.
 const KUBERAY: &str = "ray.io/kuberay-operator";
@@ -136,8 +137,8 @@ fn ignored(group: &Group<'_>, cluster: &Cluster) -> Option<Trouble> {
         about: Some("status".to_owned()),
         what,
         evidence,
-        cure: "start KubeRay's operator, or let it watch this namespace: kubectl get pods -A -l \
-               app.kubernetes.io/name=kuberay-operator, and its log"
-            .to_owned(),
+        cure: format!(
+            "start KubeRay's operator, or let it watch this namespace: kubectl get pods -A -l {KUBERAY_OPERATOR}, and its log"
+        ),
     })
 }

@@ -7,8 +7,8 @@ use crate::diagnose::answer::{NoAnswer, items};
 use crate::diagnose::facts::Facts;
 use crate::diagnose::finding::{Finding, Subject, Verdict};
 use crate::diagnose::objects::Pod;
+use crate::fleets::KUBERAY_OPERATOR as LABEL;
 
-const LABEL: &str = "app.kubernetes.io/name=kuberay-operator";
 /// Pods that are shown.
 const MOST: usize = 5;
 

@@ -26,8 +26,7 @@ pub(crate) async fn connect(global: &Global) -> Result<Fleets, CliError> {
 /// The address of an API server on a command line.
 pub(crate) fn server(text: &str) -> Result<Uri, String> {
     let server = text.parse::<Uri>().ok();
-    let server = server
-        .filter(|server| server.host().is_some() && matches!(server.scheme_str(), Some("https" | "http")));
+    let server = server.filter(|server| matches!(server.scheme_str(), Some("https" | "http")));
     server.ok_or_else(|| "write it as https://HOST:PORT".to_owned())
 }
 

@@ -30,7 +30,12 @@ pub(super) enum Names {
 }
 
 impl Names {
-    /// Those of a value name, as FLEET.
+    /// All of a value name, as GROUP|NODE.
+    fn all_of(value_name: &str) -> Vec<Self> {
+        value_name.split('|').filter_map(Self::of).collect()
+    }
+
+    /// That of FLEET and others.
     fn of(value_name: &str) -> Option<Self> {
         Some(match value_name {
             "FLEET" => Self::Fleets,
@@ -51,9 +56,8 @@ pub(super) fn with_names(command: Command, typed: &Arc<Typed>) -> Command {
 }
 
 fn named(arg: Arg, typed: &Arc<Typed>) -> Arg {
-    let value_name = arg.get_value_names().and_then(<[_]>::first).map(ToString::to_string);
-    let kinds: Vec<Names> =
-        value_name.iter().flat_map(|name| name.split('|')).filter_map(Names::of).collect();
+    let value_name = arg.get_value_names().and_then(<[_]>::first);
+    let kinds = value_name.map_or_else(Vec::new, |name| Names::all_of(name));
     if kinds.is_empty() {
         return arg;
     }
@@ -124,8 +128,8 @@ mod tests {
 
     #[test]
     fn value_names_of_alternatives_take_both() {
-        let both: Vec<Names> = "GROUP|NODE".split('|').filter_map(Names::of).collect();
-        assert_eq!(both, [Names::Groups, Names::Nodes]);
+        assert_eq!(Names::all_of("GROUP|NODE"), [Names::Groups, Names::Nodes]);
+        assert_eq!(Names::all_of("FILE"), []);
     }
 
     #[test]

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use futures::{FutureExt, SinkExt, StreamExt};
 use rayfleet_api::PodName;
-use rayfleet_cli_kit::Format;
 use rayfleet_cli_kit::testing::Kept;
+use rayfleet_cli_kit::{CliError, Format, Terminal};
 use rayfleet_sim_kube::api::Kind;
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
@@ -96,6 +96,13 @@ async fn beside(server: &Simulated, heads: &Heads, kept: &Kept, test: impl Futur
     }
 }
 
+/// Runs the command, which must not begin.
+async fn refused(args: &ForwardArgs, server: &Simulated, terminal: &Terminal, heads: Heads) -> CliError {
+    let fleets = server.fleets();
+    let run = forward(args, &fleets, terminal, heads);
+    tokio::time::timeout(Duration::from_secs(30), run).await.unwrap().unwrap_err()
+}
+
 #[tokio::test]
 async fn connections_follow_the_group_that_takes_traffic() {
     let (server, heads, kept) = (Simulated::with([serving()]), Heads::default(), Kept::default());
@@ -158,7 +165,7 @@ async fn a_fleet_that_takes_no_traffic_is_an_error_at_once() {
         .unwrap()
         .extend(["llama-bcdfgh-0-head-x2b4f", "llama-bcdfgh-1-head-9wz8k"].map(Into::into));
     let terminal = Kept::default().terminal(Format::Text);
-    let fault = forward(&args(), &server.fleets(), &terminal, heads).await.unwrap_err();
+    let fault = refused(&args(), &server, &terminal, heads).await;
     assert!(fault.to_string().contains("takes traffic"), "{fault}");
 }
 
@@ -169,7 +176,7 @@ async fn a_port_that_is_taken_is_an_error_with_a_cure() {
     let args = ForwardArgs { ports: Ports { local: Some(port), remote: None }, ..args() };
     let server = Simulated::with([serving()]);
     let terminal = Kept::default().terminal(Format::Text);
-    let fault = forward(&args, &server.fleets(), &terminal, Heads::default()).await.unwrap_err().to_string();
+    let fault = refused(&args, &server, &terminal, Heads::default()).await.to_string();
     assert!(
         fault.contains(&format!("127.0.0.1:{port}")) && fault.contains("cure:  choose another"),
         "{fault}"

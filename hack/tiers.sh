@@ -19,7 +19,7 @@ declare -A ABOUT=(
   [deny]="licences, bans and sources of all dependencies; advisories where their database can be reached"
   [python]="unit tests of the Python parts"
   [lint]="clippy and rustdoc without a warning"
-  [generated]="the CRD and its reference are what the types generate"
+  [generated]="the CRD, its reference, the rules of lint and the page of commands are what the code generates"
   [unit]="unit and property tests of all crates"
   [sim]="the controller on a simulated Kubernetes and Ray: every scenario, and what the simulation itself is held to"
   [model]="model checking of the planner: every state that small fleets can reach"
@@ -121,7 +121,7 @@ tier_lint() {
 }
 
 tier_generated() {
-  # A test of its own holds manifests/crd.yaml and docs/reference.md to the types, and says how to write them again.
+  # Tests of their own hold manifests/crd.yaml and pages of docs/ to the code, and say how to write them again.
   cargo test --locked --workspace --test generated
 }
 

@@ -4,10 +4,15 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use kube::api::ListParams;
 use rayfleet_cli_kit::{Format, input};
 
+use crate::completion::args::CompletionArgs;
+use crate::connect;
 use crate::diagnose::args::DiagnoseArgs;
+use crate::docs::DocsCommand;
 use crate::events::args::EventsArgs;
+use crate::forward::args::ForwardArgs;
 use crate::lint::{LintArgs, MigrateArgs};
 use crate::logs::args::LogsArgs;
 use crate::map::args::MapArgs;
@@ -47,6 +52,24 @@ pub(crate) struct Global {
     /// Context of the kubeconfig
     #[arg(long, global = true, value_name = "CONTEXT")]
     pub(crate) context: Option<String>,
+    /// Cluster of the kubeconfig; default: that of the context
+    #[arg(long, global = true, value_name = "CLUSTER")]
+    pub(crate) cluster: Option<String>,
+    /// User of the kubeconfig; default: that of the context
+    #[arg(long, global = true, value_name = "USER")]
+    pub(crate) user: Option<String>,
+    /// Address of the API server; default: that of the cluster
+    #[arg(long, global = true, value_name = "URL", value_parser = connect::server)]
+    pub(crate) server: Option<http::Uri>,
+    /// Take any certificate of the API server: whoever is in between can read and change everything
+    #[arg(long, global = true)]
+    pub(crate) insecure_skip_tls_verify: bool,
+    /// User to act as; needs the right to impersonate
+    #[arg(long = "as", global = true, value_name = "NAME")]
+    pub(crate) act_as: Option<String>,
+    /// Group to act as, with --as; may be repeated
+    #[arg(long, global = true, value_name = "NAME")]
+    pub(crate) as_group: Vec<String>,
     /// Kubeconfig file; default: $KUBECONFIG, then ~/.kube/config
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) kubeconfig: Option<PathBuf>,
@@ -94,6 +117,8 @@ Examples:
   kubectl rayfleet rollout undo llama --to-revision 3"
     )]
     Rollout(RolloutCommand),
+    /// Forward local ports to the engine of a group that takes traffic
+    PortForward(ForwardArgs),
     /// Find what will bite in manifests of fleets and LeaderWorkerSets; asks no cluster
     #[command(
         after_help = "Exit code: 0 nothing of the severity of --fail-on or above, 1 something, 2 a file cannot be used.
@@ -122,6 +147,16 @@ Examples:
     Migrate(MigrateArgs),
     /// Print a manifest for a model and a GPU, or why it has this shape
     Template(Box<TemplateArgs>),
+    /// Print what a shell or kubectl needs to complete commands, flags and names of the cluster
+    Completion(CompletionArgs),
+    /// Write man pages and the page of commands, for packages
+    #[command(
+        subcommand,
+        hide = true,
+        after_help = "Examples:
+  kubectl rayfleet docs man ~/.local/share/man/man1"
+    )]
+    Docs(DocsCommand),
 }
 
 /// Flags of `status`.
@@ -129,6 +164,7 @@ Examples:
 #[command(after_help = "Examples:
   kubectl rayfleet status                      # fleets of the current namespace
   kubectl rayfleet status -A -o wide           # all fleets, more columns
+  kubectl rayfleet status -l team=a -o name    # names alone, of those with a label
   kubectl rayfleet status llama                # one fleet: groups, phases, ranks
   kubectl rayfleet status llama -w             # drawn again on every change
   kubectl rayfleet status llama -w | tee log   # one line for every change
@@ -140,6 +176,12 @@ pub(crate) struct StatusArgs {
     /// Fleets of all namespaces
     #[arg(short = 'A', long, conflicts_with = "fleet")]
     pub(crate) all_namespaces: bool,
+    /// Fleets with these labels, as team=a,tier!=test or `tier in (a,b)`
+    #[arg(short = 'l', long, value_name = "SELECTOR", conflicts_with = "fleet")]
+    pub(crate) selector: Option<String>,
+    /// Fleets with these fields, as metadata.name!=llama
+    #[arg(long, value_name = "SELECTOR", conflicts_with = "fleet")]
+    pub(crate) field_selector: Option<String>,
     /// Keep running and show every change
     #[arg(short, long)]
     pub(crate) watch: bool,
@@ -154,7 +196,21 @@ impl StatusArgs {
         match self.output {
             Some(Output::Json) => Format::Json,
             Some(Output::Yaml) => Format::Yaml,
-            Some(Output::Wide) | None => Format::Text,
+            Some(Output::Wide | Output::Name) | None => Format::Text,
+        }
+    }
+
+    /// Names alone.
+    pub(crate) fn names(&self) -> bool {
+        self.output == Some(Output::Name)
+    }
+
+    /// Which fleets are listed.
+    pub(crate) fn filter(&self) -> ListParams {
+        ListParams {
+            label_selector: self.selector.clone(),
+            field_selector: self.field_selector.clone(),
+            ..ListParams::default()
         }
     }
 
@@ -170,6 +226,19 @@ pub(crate) enum Output {
     /// The objects as JSON; with -w one per line
     Json,
     /// The objects as YAML; with -w one after the other
+    Yaml,
+    /// The table with more columns
+    Wide,
+    /// Kind and name, one a line
+    Name,
+}
+
+/// Format of a table that has more columns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum WideOutput {
+    /// As JSON; with -w one document a line
+    Json,
+    /// As YAML; with -w one document after the other
     Yaml,
     /// The table with more columns
     Wide,

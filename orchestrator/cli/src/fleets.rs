@@ -95,6 +95,16 @@ impl Fleets {
         self.all(&self.at(all_namespaces), ListParams::default(), "fleets", read).await
     }
 
+    /// The fleets with these labels and fields of the namespace, or of all, one after the other: a page at a time.
+    pub(crate) async fn each(
+        &self,
+        all_namespaces: bool,
+        filter: ListParams,
+        mut each: impl FnMut(DynamicObject) -> Result<(), CliError>,
+    ) -> Result<(), CliError> {
+        self.every(&self.at(all_namespaces), filter, "fleets", read, &mut each).await
+    }
+
     /// The `ControllerRevision`s with a fleet's name.
     pub(crate) async fn revisions(&self, fleet: &str) -> Result<Vec<ControllerRevision>, CliError> {
         let at = Request::new(ControllerRevision::url_path(&(), Some(&self.namespace)));
@@ -137,8 +147,26 @@ impl Fleets {
         what: &str,
         read: impl Fn(&str) -> Option<T>,
     ) -> Result<Vec<T>, CliError> {
+        let mut all = Vec::new();
+        let mut keep = |object| {
+            all.push(object);
+            Ok(())
+        };
+        self.every(at, filter, what, read, &mut keep).await?;
+        Ok(all)
+    }
+
+    /// The same, each passed on as it is read; of the texts there is one page at a time.
+    async fn every<T>(
+        &self,
+        at: &Request,
+        filter: ListParams,
+        what: &str,
+        read: impl Fn(&str) -> Option<T>,
+        each: &mut impl FnMut(T) -> Result<(), CliError>,
+    ) -> Result<(), CliError> {
         let mut params = filter.limit(PAGE);
-        let (mut all, mut unreadable) = (Vec::new(), 0_usize);
+        let mut unreadable = 0_usize;
         for page in 0.. {
             if page == PAGES {
                 return Err(CliError::plain(format!(
@@ -152,7 +180,7 @@ impl Fleets {
             })?;
             for item in &page.items {
                 match read(item) {
-                    Some(object) => all.push(object),
+                    Some(object) => each(object)?,
                     None => unreadable += 1,
                 }
             }
@@ -164,7 +192,7 @@ impl Fleets {
         if unreadable > 0 {
             note(&format!("warning: {unreadable} of the {what} cannot be read and are left out"));
         }
-        Ok(all)
+        Ok(())
     }
 
     /// One call; returns the text of the reply.

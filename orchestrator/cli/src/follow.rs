@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use kube::ResourceExt;
+use kube::api::ListParams;
 use kube::core::DynamicObject;
 use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, DefaultBackoff, Event, watcher};
@@ -48,7 +49,14 @@ pub(crate) struct Follow {
 impl Follow {
     /// Starts to follow.
     pub(crate) fn new(fleets: &Fleets, scope: Scope<'_>) -> Self {
-        let config = watcher::Config::default().timeout(CALL_SECONDS).page_size(250);
+        Self::matching(fleets, scope, &ListParams::default())
+    }
+
+    /// Starts to follow those with the labels and fields of a filter.
+    pub(crate) fn matching(fleets: &Fleets, scope: Scope<'_>, filter: &ListParams) -> Self {
+        let mut config = watcher::Config::default().timeout(CALL_SECONDS).page_size(250);
+        config.label_selector.clone_from(&filter.label_selector);
+        config.field_selector.clone_from(&filter.field_selector);
         let config = match scope {
             Scope::One(name) => config.fields(&format!("metadata.name={name}")),
             Scope::Namespace | Scope::All => config,

@@ -1,18 +1,22 @@
 //! `kubectl rayfleet`: status, diagnosis, plans and rollouts of `RayClusterFleets`, and manifests of them.
 //!
 //! `args` defines the command line, `connect` and `fleets` call the API server, `view` parses its replies and
-//! `render` turns them into text; `status`, `diagnose`, `map`, `top`, `plan` and `rollout` are the commands. `lint` calls no API
-//! server, and `template` only with `--from-cluster`.
+//! `render` turns them into text; the commands are in modules of their names (`port-forward`: `forward`). `lint` calls no API
+//! server, and `template` only with `--from-cluster`. `completion` and `docs` are made from `args`.
 
 mod args;
+mod completion;
 mod connect;
 mod diagnose;
+mod docs;
 mod error;
 mod events;
 mod fleets;
 mod follow;
+mod forward;
 mod lines;
 mod lint;
+mod listing;
 mod logs;
 mod map;
 mod plan;
@@ -37,8 +41,16 @@ use rayfleet_cli_kit::{CliError, Format, Terminal};
 
 use crate::args::{Cli, Command};
 
+fn main() -> ExitCode {
+    // Before the runtime, in which the completion's own calls could not wait.
+    if completion::answer() {
+        return ExitCode::SUCCESS;
+    }
+    start()
+}
+
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> ExitCode {
+async fn start() -> ExitCode {
     let cli = Cli::parse();
     // Only this program could have installed a provider other than ring.
     let _ = rustls::crypto::ring::default_provider().install_default();
@@ -65,8 +77,11 @@ async fn run(cli: &Cli) -> Result<(), CliError> {
         Command::Rollout(command) => {
             rollout::run(command, &fleets.await?, &Terminal::find(Format::Text)).await
         }
+        Command::PortForward(args) => forward::run(args, &fleets.await?, &Terminal::find(Format::Text)).await,
         Command::Lint(args) => lint::lint(args, &Terminal::find(args.output.format())),
         Command::Migrate(args) => lint::migrate(args, &Terminal::find(Format::Text)),
+        Command::Completion(args) => completion::run(args, &Terminal::find(Format::Text)),
+        Command::Docs(command) => docs::run(command, &Terminal::find(Format::Text)),
         Command::Template(args) => {
             // A manifest says how it was written, whatever the words are made of.
             let words = std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned());

@@ -6,13 +6,13 @@ use kube::core::DynamicObject;
 use rayfleet_cli_kit::table::Table;
 use rayfleet_cli_kit::terminal::note;
 use rayfleet_cli_kit::{CliError, Format, Terminal, clock};
-use serde::Serialize;
 
 use crate::args::StatusArgs;
 use crate::error;
 use crate::fleets::Fleets;
 use crate::follow::{Follow, Key, Scope, Set};
 use crate::lines::Lines;
+use crate::listing::{self, Listing};
 use crate::render::fleet;
 use crate::render::list::{self, Shape};
 use crate::view::Fleet;
@@ -22,15 +22,6 @@ const TICK: Duration = Duration::from_secs(1);
 /// Clears the screen, once, before the first output.
 const CLEAR: &str = "\u{1b}[2J";
 
-/// Fleets as one document, as kubectl writes them.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct List<'a> {
-    api_version: &'static str,
-    items: &'a [DynamicObject],
-    kind: &'static str,
-}
-
 pub(crate) async fn run(args: &StatusArgs, fleets: &Fleets, terminal: &Terminal) -> Result<(), CliError> {
     if args.watch { watch(args, fleets, terminal).await } else { once(args, fleets, terminal).await }
 }
@@ -38,15 +29,16 @@ pub(crate) async fn run(args: &StatusArgs, fleets: &Fleets, terminal: &Terminal)
 async fn once(args: &StatusArgs, fleets: &Fleets, terminal: &Terminal) -> Result<(), CliError> {
     if let Some(name) = &args.fleet {
         let object = fleets.get(name).await?;
-        return terminal.result(&object, &picture(&object, args, terminal));
+        let text = if args.names() { listing::name(&object) } else { picture(&object, args, terminal) };
+        return terminal.result(&object, &text);
     }
-    let objects = fleets.list(args.all_namespaces).await?;
-    if objects.is_empty() && terminal.format == Format::Text {
+    let (mut listing, now) = (Listing::new(args), clock::now());
+    fleets.each(args.all_namespaces, args.filter(), |object| listing.push(&object, now)).await?;
+    if listing.is_empty() && terminal.format == Format::Text {
         note(&nothing(args, fleets));
         return Ok(());
     }
-    let list = List { api_version: "v1", items: &objects, kind: "List" };
-    terminal.result(&list, &table(&objects, args).render(terminal.color))
+    listing.print(terminal)
 }
 
 async fn watch(args: &StatusArgs, fleets: &Fleets, terminal: &Terminal) -> Result<(), CliError> {
@@ -55,10 +47,10 @@ async fn watch(args: &StatusArgs, fleets: &Fleets, terminal: &Terminal) -> Resul
         None if args.all_namespaces => Scope::All,
         None => Scope::Namespace,
     };
-    let mut follow = Follow::new(fleets, scope);
+    let mut follow = Follow::matching(fleets, scope, &args.filter());
     let mut lines = Lines::new(args, terminal.color);
     let mut shown = Set::new();
-    let draw = terminal.tty && terminal.format == Format::Text;
+    let draw = terminal.tty && terminal.format == Format::Text && !args.names();
     let mut drawn = false;
     loop {
         // Redrawn every second, because the ages in it change.
@@ -80,7 +72,12 @@ async fn watch(args: &StatusArgs, fleets: &Fleets, terminal: &Terminal) -> Resul
             terminal.redraw(&screen(args, fleets, change, terminal))?;
         } else {
             for object in changed(&shown, change) {
-                terminal.entry(object, &lines.changes(&Fleet::read(object), clock::now()))?;
+                let text = if args.names() {
+                    listing::name(object)
+                } else {
+                    lines.changes(&Fleet::read(object), clock::now())
+                };
+                terminal.entry(object, &text)?;
             }
         }
         shown.clone_from(change);
@@ -105,7 +102,9 @@ fn table<'a>(objects: impl IntoIterator<Item = &'a DynamicObject>, args: &Status
 }
 
 fn nothing(args: &StatusArgs, fleets: &Fleets) -> String {
-    if args.all_namespaces {
+    if args.selector.is_some() || args.field_selector.is_some() {
+        "No fleets match the selector.".to_owned()
+    } else if args.all_namespaces {
         "No fleets found.".to_owned()
     } else {
         format!("No fleets found in namespace \"{}\"; all namespaces: -A", fleets.namespace)
@@ -159,6 +158,37 @@ mod tests {
         let list: Value = serde_json::from_str(&shown(&json, &server).await).unwrap();
         assert_eq!((&list["apiVersion"], &list["kind"]), (&json!("v1"), &json!("List")));
         assert_eq!(list["items"][0]["status"]["replicas"], 2);
+    }
+
+    #[tokio::test]
+    async fn selectors_choose_fleets() {
+        let fleets = ["a", "b"].map(|team| {
+            let mut fleet = sample::upgrading();
+            fleet.metadata.name = Some(format!("llama-{team}"));
+            fleet.labels_mut().insert("team".into(), team.into());
+            fleet
+        });
+        let server = Simulated::with(fleets);
+        let names = |selector: Option<&str>, fields: Option<&str>| StatusArgs {
+            output: Some(Output::Name),
+            selector: selector.map(str::to_owned),
+            field_selector: fields.map(str::to_owned),
+            ..StatusArgs::default()
+        };
+        let (a, b) = (
+            "rayclusterfleet.orchestration.aibrix.ai/llama-a\n",
+            "rayclusterfleet.orchestration.aibrix.ai/llama-b\n",
+        );
+        assert_eq!(shown(&names(None, None), &server).await, format!("{a}{b}"));
+        assert_eq!(shown(&names(Some("team=b"), None), &server).await, b);
+        assert_eq!(shown(&names(None, Some("metadata.name=llama-a")), &server).await, a);
+        assert_eq!(shown(&names(Some("team=c"), None), &server).await, "");
+        let watch = StatusArgs { watch: true, ..names(Some("team=b"), None) };
+        let kept = Kept::default();
+        let (fleets, terminal) = (server.fleets(), kept.terminal(Format::Text));
+        let watch = run(&watch, &fleets, &terminal);
+        assert!(tokio::time::timeout(Duration::from_millis(300), watch).await.is_err());
+        assert_eq!(kept.out(), b);
     }
 
     #[tokio::test(start_paused = true)]

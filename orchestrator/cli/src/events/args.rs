@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use rayfleet_cli_kit::{Format, input};
 
-use crate::args::Output;
+use crate::args::WideOutput;
 
 /// Flags of `events`.
 #[derive(Args, Clone, Debug, Default)]
@@ -59,7 +59,7 @@ pub(crate) struct EventsArgs {
     pub(crate) timestamps: bool,
     /// Format
     #[arg(short, long, value_enum, value_name = "FORMAT")]
-    pub(crate) output: Option<Output>,
+    pub(crate) output: Option<WideOutput>,
 }
 
 /// Type of an event.
@@ -76,9 +76,9 @@ impl EventsArgs {
     /// Format of the result.
     pub(crate) fn format(&self) -> Format {
         match self.output {
-            Some(Output::Json) => Format::Json,
-            Some(Output::Yaml) => Format::Yaml,
-            Some(Output::Wide) | None => Format::Text,
+            Some(WideOutput::Json) => Format::Json,
+            Some(WideOutput::Yaml) => Format::Yaml,
+            Some(WideOutput::Wide) | None => Format::Text,
         }
     }
 

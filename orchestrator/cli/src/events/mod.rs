@@ -41,7 +41,7 @@ const NODES: usize = 64;
 pub(crate) async fn run(args: &EventsArgs, fleets: &Fleets, terminal: &Terminal) -> Result<(), CliError> {
     let mut line = TimeLine::new(args, fleets);
     let mut entries = line.read().await?;
-    let wide = args.output == Some(crate::args::Output::Wide);
+    let wide = args.output == Some(crate::args::WideOutput::Wide);
     let shape = Shape { namespaces: args.all_namespaces, wide, timestamps: args.timestamps };
     let began = clock::now();
     entries.retain(|entry| line.wants(entry, began));

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::args::{EventsArgs, Type};
 use super::run;
-use crate::args::Output;
+use crate::args::WideOutput;
 use crate::fleets::Fleets;
 use crate::sample;
 use crate::simulated::Simulated;
@@ -77,7 +77,7 @@ async fn a_time_line_is_filtered() {
     let recent = EventsArgs { since: Some(Duration::from_secs(1)), ..of_llama() };
     let text = shown(&recent, &fleets).await.unwrap();
     assert!(!text.contains("Pulled"), "{text}");
-    let all = EventsArgs { all_namespaces: true, output: Some(Output::Json), ..EventsArgs::default() };
+    let all = EventsArgs { all_namespaces: true, output: Some(WideOutput::Json), ..EventsArgs::default() };
     let document: Value = serde_json::from_str(&shown(&all, &fleets).await.unwrap()).unwrap();
     let pulled =
         document["events"].as_array().unwrap().iter().find(|event| event["reason"] == "Pulled").unwrap();

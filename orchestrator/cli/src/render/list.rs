@@ -26,6 +26,15 @@ impl Shape {
 
 /// One row per fleet.
 pub(crate) fn table<'a>(fleets: impl IntoIterator<Item = &'a Fleet>, shape: Shape, now: Timestamp) -> Table {
+    let mut table = empty(shape);
+    for fleet in fleets {
+        table.push(row(fleet, shape, now));
+    }
+    table
+}
+
+/// The table without rows.
+pub(crate) fn empty(shape: Shape) -> Table {
     let mut headers = vec!["NAME", "MODEL", "DESIRED", "UPDATED", "READY", "AVAILABLE", "AGE", "STEP"];
     if shape.namespaces {
         headers.insert(0, "NAMESPACE");
@@ -34,14 +43,11 @@ pub(crate) fn table<'a>(fleets: impl IntoIterator<Item = &'a Fleet>, shape: Shap
         headers.extend(["REVISION", "REASON"]);
     }
     headers.push("ATTENTION");
-    let mut table = Table::new(headers);
-    for fleet in fleets {
-        table.push(row(fleet, shape, now));
-    }
-    table
+    Table::new(headers)
 }
 
-fn row(fleet: &Fleet, shape: Shape, now: Timestamp) -> Vec<Cell> {
+/// The row of a fleet.
+pub(crate) fn row(fleet: &Fleet, shape: Shape, now: Timestamp) -> Vec<Cell> {
     let count = |number: i64| {
         let tone = if number < fleet.desired { Tone::Busy } else { Tone::Plain };
         Cell::new(number.to_string(), tone)

@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use rayfleet_cli_kit::{Format, input};
+
+use crate::args::WideOutput;
 
 /// Flags of `top`.
 #[derive(Args, Debug)]
@@ -37,32 +39,21 @@ pub(crate) struct TopArgs {
     pub(crate) interval: Duration,
     /// Format
     #[arg(short, long, value_enum, value_name = "FORMAT")]
-    pub(crate) output: Option<TopOutput>,
-}
-
-/// Format of `top`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum TopOutput {
-    /// JSON; with -w one document per line
-    Json,
-    /// YAML; with -w one document after the other
-    Yaml,
-    /// The table with more columns
-    Wide,
+    pub(crate) output: Option<WideOutput>,
 }
 
 impl TopArgs {
     /// Format of the result.
     pub(crate) fn format(&self) -> Format {
         match self.output {
-            Some(TopOutput::Json) => Format::Json,
-            Some(TopOutput::Yaml) => Format::Yaml,
-            Some(TopOutput::Wide) | None => Format::Text,
+            Some(WideOutput::Json) => Format::Json,
+            Some(WideOutput::Yaml) => Format::Yaml,
+            Some(WideOutput::Wide) | None => Format::Text,
         }
     }
 
     /// The table with more columns.
     pub(crate) fn wide(&self) -> bool {
-        self.output == Some(TopOutput::Wide)
+        self.output == Some(WideOutput::Wide)
     }
 }

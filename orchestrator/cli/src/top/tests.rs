@@ -17,8 +17,9 @@ use rayfleet_cli_kit::testing::Kept;
 use rayfleet_sim_kube::api::Kind;
 use serde_json::{Value, json};
 
-use super::args::{TopArgs, TopOutput};
+use super::args::TopArgs;
 use super::run;
+use crate::args::WideOutput;
 use crate::fleets::Fleets;
 use crate::simulated::{Simulated, fleets};
 use crate::{sample, simulated};
@@ -234,7 +235,7 @@ async fn gpus_come_from_the_pods_of_the_fleet() {
     let (fleets, _) = behind(&server, with_gpus);
     let (text, _) = shown(&args(), &fleets).await;
     insta::assert_snapshot!(text);
-    let (text, _) = shown(&TopArgs { output: Some(TopOutput::Json), ..args() }, &fleets).await;
+    let (text, _) = shown(&TopArgs { output: Some(WideOutput::Json), ..args() }, &fleets).await;
     let document: Value = serde_json::from_str(&text).unwrap();
     assert_eq!(document["groups"][0]["metrics"]["generatedTokensPerSecond"], 50.0, "{text}");
     assert_eq!(document["groups"][0]["nodes"][0]["gpus"][0]["usedMiB"], 71_680.0, "{text}");
@@ -246,7 +247,7 @@ async fn a_watch_goes_on_and_a_silent_engine_does_not_stop_it() {
     let (fleets, asked) = behind_but(&both_ready(), serves, Some(HEADS[1]));
     let kept = Kept::default();
     let terminal = kept.terminal(Format::Json);
-    let args = TopArgs { watch: true, output: Some(TopOutput::Json), ..args() };
+    let args = TopArgs { watch: true, output: Some(WideOutput::Json), ..args() };
     let watch = tokio::time::timeout(Duration::from_secs(9), run(&args, &fleets, &terminal));
     assert!(watch.await.is_err());
     let documents: Vec<Value> = kept.out().lines().map(|line| serde_json::from_str(line).unwrap()).collect();

@@ -4,9 +4,11 @@
 //! `render` turns them into text; `status`, `diagnose`, `plan` and `rollout` are the commands. `template` and `lint` call no API
 //! server.
 
+mod apply;
 mod args;
 mod connect;
 mod diagnose;
+mod drain;
 mod error;
 mod fleets;
 mod follow;
@@ -57,6 +59,8 @@ async fn run(cli: &Cli) -> Result<ExitCode, CliError> {
         Command::Rollout(command) => {
             rollout::run(command, &fleets.await?, &Terminal::find(Format::Text)).await
         }
+        Command::Apply(args) => apply::run(args, &fleets.await?, &Terminal::find(Format::Text)).await,
+        Command::Drain(args) => drain::run(args, &fleets.await?, &Terminal::find(Format::Text)).await,
         Command::Lint(args) => lint::lint(args, &Terminal::find(args.output.format())),
         Command::Migrate(args) => lint::migrate(args, &Terminal::find(Format::Text)),
         Command::Template(args) => {

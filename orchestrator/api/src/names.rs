@@ -33,6 +33,8 @@ pub const LABEL_MODEL_PORT: &str = "model.aibrix.ai/port";
 pub const ANNOTATION_ATTEMPT: &str = "rayfleet.io/attempt";
 /// Annotation of a RayCluster with the sizes that it was made with, as JSON.
 pub const ANNOTATION_SIZE: &str = "rayfleet.io/size";
+/// Annotation of a RayCluster: `"true"` asks for another group in its place, by the rules of a rollout.
+pub const ANNOTATION_REPLACE: &str = "rayfleet.io/replace";
 /// Annotation on `spec.template.metadata`, changed by `kubectl rayfleet rollout restart`.
 pub const ANNOTATION_RESTARTED_AT: &str = "rayfleet.io/restartedAt";
 /// Annotation of a fleet, its template or its head's pods: the port of an engine that the template starts itself, or

@@ -33,6 +33,30 @@ impl std::fmt::Display for Revision {
     }
 }
 
+/// A group's relation to the revision that is wanted of it. Ordered: the oldest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum RevisionMatch {
+    /// Its pods have another template, or one of the two has no model: it can only be replaced.
+    PodsOutdated,
+    /// Its pods match, its engine does not: the engine can be swapped in place.
+    EngineOutdated,
+    /// Pods and engine match.
+    UpToDate,
+}
+
+impl RevisionMatch {
+    /// Of a group with these revisions of pods and engine.
+    pub fn of(pod: &PodRevision, engine: Option<&EngineRevision>, wanted: &Revision) -> Self {
+        if *pod != wanted.pod || engine.is_some() != wanted.engine.is_some() {
+            Self::PodsOutdated
+        } else if engine == wanted.engine.as_ref() {
+            Self::UpToDate
+        } else {
+            Self::EngineOutdated
+        }
+    }
+}
+
 impl<T: AsRef<str>> From<T> for Revision {
     fn from(text: T) -> Self {
         let mut parts = text.as_ref().splitn(2, '/');

@@ -7,15 +7,18 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use kube::api::ListParams;
 use rayfleet_cli_kit::{Format, input};
 
+use crate::apply::args::ApplyArgs;
 use crate::completion::args::CompletionArgs;
 use crate::connect;
 use crate::diagnose::args::DiagnoseArgs;
 use crate::docs::DocsCommand;
+use crate::drain::args::DrainArgs;
 use crate::events::args::EventsArgs;
 use crate::forward::args::ForwardArgs;
 use crate::lint::{LintArgs, MigrateArgs};
 use crate::logs::args::LogsArgs;
 use crate::map::args::MapArgs;
+use crate::rollout::args::{DiffArgs, PromoteArgs};
 use crate::template::args::TemplateArgs;
 use crate::top::args::TopArgs;
 
@@ -108,7 +111,7 @@ Examples:
   kubectl rayfleet plan -f llama.yaml -o json      # for scripts"
     )]
     Plan(PlanArgs),
-    /// Follow, restart, undo, pause and resume rollouts
+    /// Follow, compare, promote, abort, undo, pause and restart rollouts
     #[command(
         subcommand,
         after_help = "Examples:
@@ -119,6 +122,10 @@ Examples:
     Rollout(RolloutCommand),
     /// Forward local ports to the engine of a group that takes traffic
     PortForward(ForwardArgs),
+    /// Apply manifests of fleets; say before what it will come to, and follow the rollouts
+    Apply(ApplyArgs),
+    /// Replace one group with care, or move all groups off a node
+    Drain(DrainArgs),
     /// Find what will bite in manifests of fleets and LeaderWorkerSets; asks no cluster
     #[command(
         after_help = "Exit code: 0 nothing of the severity of --fail-on or above, 1 something, 2 a file cannot be used.
@@ -281,6 +288,32 @@ Examples:
   kubectl rayfleet rollout undo llama                     # the newest other revision
   kubectl rayfleet rollout undo llama --to-revision 3")]
     Undo(UndoArgs),
+    /// Show what differs between two revisions, and which of it replaces groups
+    #[command(after_help = "Exit code: 0 nothing differs, 1 something does, 2 no answer.
+
+Examples:
+  kubectl rayfleet rollout diff llama                     # what runs now and the spec
+  kubectl rayfleet rollout diff llama --from 3            # revision 3 and the spec
+  kubectl rayfleet rollout diff llama --from 3 --to 5")]
+    Diff(DiffArgs),
+    /// End a rollout that is under way and go back to the last complete revision
+    #[command(
+        after_help = "Template and model of the last complete revision are written into the spec, and a pause ends.
+Nothing is written if somebody changes the spec meanwhile, or if no rollout is under way.
+
+Examples:
+  kubectl rayfleet rollout abort llama"
+    )]
+    Abort(FleetArg),
+    /// Continue a rollout that the partition holds, by one group or to its end
+    #[command(
+        after_help = "Lowers spec.strategy.rollingUpdate.partition by one group, once the groups promoted before serve.
+
+Examples:
+  kubectl rayfleet rollout promote llama                  # one more group
+  kubectl rayfleet rollout promote llama --full           # all of them, and end a pause"
+    )]
+    Promote(PromoteArgs),
     /// Hold a rollout; scaling and repair continue
     #[command(after_help = "Examples:
   kubectl rayfleet rollout pause llama")]
@@ -394,6 +427,9 @@ mod tests {
             "status llama -A",
             "diagnose llama -A",
             "rollout undo llama --to-revision 0",
+            "rollout diff llama --from 0",
+            "apply",
+            "apply -f x --timeout 1m",
             "status --request-timeout 0",
         ] {
             assert_eq!(parse(line).unwrap_err().exit_code(), 2, "{line}");

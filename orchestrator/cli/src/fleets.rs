@@ -70,15 +70,27 @@ impl Fleets {
 
     /// One fleet, or `None` if it does not exist.
     pub(crate) async fn find(&self, fleet: &str) -> Result<Option<DynamicObject>, CliError> {
-        let request = self.at(false).get(fleet, &GetParams::default());
+        let text = self.find_at(self.at(false).get(fleet, &GetParams::default())).await?;
+        text.map(|text| self.read(fleet, &text)).transpose()
+    }
+
+    /// The text of any object, or `None` if it does not exist.
+    pub(crate) async fn find_at(
+        &self,
+        request: Result<http::Request<Vec<u8>>, BadRequest>,
+    ) -> Result<Option<String>, CliError> {
         let call = async {
             match self.client.request_text(request.map_err(kube::Error::BuildRequest)?).await {
                 Err(kube::Error::Api(status)) if status.is_not_found() => Ok(None),
                 answer => answer.map(Some),
             }
         };
-        let text = self.call(Some(fleet), call).await?;
-        text.map(|text| self.read(fleet, &text)).transpose()
+        self.call(None, call).await
+    }
+
+    /// Changes any object by a merge patch.
+    pub(crate) async fn patch_at(&self, at: &Request, name: &str, change: &Value) -> Result<(), CliError> {
+        self.send(None, at.patch(name, &writer(), &Patch::Merge(change))).await.map(drop)
     }
 
     fn read(&self, fleet: &str, text: &str) -> Result<DynamicObject, CliError> {

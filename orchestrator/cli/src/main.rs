@@ -4,11 +4,13 @@
 //! `render` turns them into text; the commands are in modules of their names (`port-forward`: `forward`). `lint` calls no API
 //! server, and `template` only with `--from-cluster`. `completion` and `docs` are made from `args`.
 
+mod apply;
 mod args;
 mod completion;
 mod connect;
 mod diagnose;
 mod docs;
+mod drain;
 mod error;
 mod events;
 mod fleets;
@@ -78,6 +80,8 @@ async fn run(cli: &Cli) -> Result<(), CliError> {
             rollout::run(command, &fleets.await?, &Terminal::find(Format::Text)).await
         }
         Command::PortForward(args) => forward::run(args, &fleets.await?, &Terminal::find(Format::Text)).await,
+        Command::Apply(args) => apply::run(args, &fleets.await?, &Terminal::find(Format::Text)).await,
+        Command::Drain(args) => drain::run(args, &fleets.await?, &Terminal::find(Format::Text)).await,
         Command::Lint(args) => lint::lint(args, &Terminal::find(args.output.format())),
         Command::Migrate(args) => lint::migrate(args, &Terminal::find(Format::Text)),
         Command::Completion(args) => completion::run(args, &Terminal::find(Format::Text)),

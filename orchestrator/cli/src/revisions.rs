@@ -68,7 +68,8 @@ pub(crate) fn current(fleet: &DynamicObject) -> Result<Hash, CliError> {
     })
 }
 
-fn hash(template: &Value, model: &Value) -> Result<Hash, String> {
+/// The hash of a template and a model as a user writes them, or what cannot be read of them.
+pub(crate) fn hash(template: &Value, model: &Value) -> Result<Hash, String> {
     let template: RayClusterTemplate = serde_json::from_value(template.clone())
         .map_err(|error| format!("spec.template cannot be read: {error}"))?;
     let model: Option<Model> = serde_json::from_value(model.clone())

@@ -76,6 +76,8 @@ pub(crate) struct Rollout {
     pub(crate) reason: Option<String>,
     pub(crate) from: Option<Revision>,
     pub(crate) to: Option<Revision>,
+    /// The last revision that was complete.
+    pub(crate) stable: Option<Revision>,
     pub(crate) number: Option<i64>,
     pub(crate) last_progress: Option<Timestamp>,
     pub(crate) lost_requests: i64,
@@ -180,6 +182,7 @@ impl Rollout {
             reason: text(value, "reason"),
             from: text(value, "from"),
             to: text(value, "to"),
+            stable: text(value, "stable"),
             number: value["revisionNumber"].as_i64(),
             last_progress: time(value, "lastProgress"),
             lost_requests: number(value, "lostRequests"),

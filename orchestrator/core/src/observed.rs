@@ -75,6 +75,8 @@ pub struct ObservedRayCluster {
     pub own_port: Option<u16>,
     /// What it costs to lose it, by its annotation; less goes first.
     pub deletion_cost: i32,
+    /// Somebody asks, by its annotation, for another group in its place.
+    pub replace: bool,
 }
 
 /// One pod of a group.

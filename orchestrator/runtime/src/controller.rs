@@ -90,10 +90,11 @@ impl<R: Reconciler> Controller<R> {
         let _stopped = UntilDropped(&*self.reconciler);
         let mut passes = JoinSet::new();
         loop {
+            self.reconciler.queue().close();
             leadership.gained().await;
             // Another replica has led meanwhile.
             self.states.lock().clear();
-            self.reconciler.queue().forget();
+            self.reconciler.queue().open();
             self.reconciler.leads();
             let mut lost = leadership.clone();
             loop {

@@ -1,7 +1,7 @@
 //! Which keys need a pass, now or later. A key is in the queue at most once; it is never handed
 //! out twice at the same time. Keys that had a pass come before keys that had none, so that a thousand new ones hold up nothing that
 //! serves. Within each of the two tenants take turns, and of one tenant it is first come, first served: a key that asks all the time comes
-//! after those that asked before it. Nothing here knows what a pass is.
+//! after those that asked before it. Where nobody takes them, no keys are kept. Nothing here knows what a pass is.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -42,6 +42,8 @@ pub struct Queue<K> {
 
 #[derive(Debug)]
 struct State<K> {
+    /// Nobody takes keys, and all will be marked before somebody does: others could make up as many as they like.
+    closed: bool,
     /// Keys that had a pass.
     known: BTreeSet<K>,
     ready: Line<K>,
@@ -55,10 +57,17 @@ struct State<K> {
     failures: BTreeMap<K, u32>,
 }
 
-// Derived, it would ask for a key without a value.
+// Derived, both would ask for a key without a value.
 impl<K> Default for Queue<K> {
     fn default() -> Self {
-        let state = State {
+        Self { state: Mutex::default(), changed: Notify::new() }
+    }
+}
+
+impl<K> Default for State<K> {
+    fn default() -> Self {
+        Self {
+            closed: false,
             known: BTreeSet::new(),
             ready: Line::default(),
             fresh: Line::default(),
@@ -66,13 +75,15 @@ impl<K> Default for Queue<K> {
             later: BTreeMap::new(),
             running: BTreeMap::new(),
             failures: BTreeMap::new(),
-        };
-        Self { state: Mutex::new(state), changed: Notify::new() }
+        }
     }
 }
 
 impl<K: Clone + Ord + Tenant> State<K> {
     fn add(&mut self, key: K) {
+        if self.closed {
+            return;
+        }
         // One that is forgotten while it waits keeps its place.
         let is_known = self.known.contains(&key) || self.ready.contains(&key);
         let line = if is_known { &mut self.ready } else { &mut self.fresh };
@@ -177,11 +188,21 @@ impl<K: Clone + Ord + Tenant> Queue<K> {
         self.changed.notify_one();
     }
 
-    /// Nothing is remembered of any key any more, but who asked and whose pass is under way.
-    pub fn forget(&self) {
+    /// Nobody takes keys any more, until it is opened. Nothing is kept of any key but the passes that are under way.
+    pub fn close(&self) {
         let mut state = self.state.lock();
-        state.known.clear();
-        state.failures.clear();
+        let running = std::mem::take(&mut state.running);
+        *state = State { closed: true, running, ..State::default() };
+    }
+
+    /// Keys are taken from now on. All are to be added.
+    pub fn open(&self) {
+        self.state.lock().closed = false;
+    }
+
+    /// What this key stands for has begun before this program did: it comes before new ones.
+    pub fn know(&self, key: &K) {
+        self.state.lock().know(key);
     }
 
     /// How long the oldest pass under way has taken. Zero when none is.
@@ -328,10 +349,44 @@ mod tests {
             queue.done(&key("a"), Ended::Failed(monotonic()));
             queue.state.lock().later.clear();
         }
-        queue.forget();
+        queue.close();
+        queue.open();
         queue.add(key("a"));
         queue.add(key("b"));
         assert_eq!(next(&queue).await, Some(key("a")), "both are new");
+    }
+
+    #[tokio::test]
+    async fn what_has_begun_under_another_leader_comes_first_too() {
+        let queue = Queue::default();
+        queue.know(&key("serves"));
+        queue.add(key("new"));
+        queue.add(key("serves"));
+        assert_eq!(next(&queue).await, Some(key("serves")));
+        assert_eq!(next(&queue).await, Some(key("new")));
+    }
+
+    #[tokio::test]
+    async fn a_closed_queue_keeps_no_keys() {
+        let queue = Queue::default();
+        queue.add(key("waits"));
+        queue.add(key("runs"));
+        assert_eq!(next(&queue).await, Some(key("waits")));
+        queue.close();
+        for number in 0..100 {
+            queue.add(key(&format!("made-up-{number}")));
+        }
+        assert_eq!(queue.depth(), 0);
+        assert_ne!(
+            queue.longest_pass(monotonic() + Duration::from_mins(1)),
+            Duration::ZERO,
+            "it is under way"
+        );
+        queue.done(&key("waits"), Ended::Done(Some(monotonic())));
+        assert_eq!(next(&queue).await, None);
+        queue.open();
+        queue.add(key("waits"));
+        assert_eq!(next(&queue).await, Some(key("waits")));
     }
 
     #[tokio::test]

@@ -89,6 +89,8 @@ pub(crate) fn ray_cluster(fleet: &ValidFleet, group: &GroupStatus, port_name: Op
         without_service_links(&mut spec);
     }
     let mut annotations = template.annotations;
+    // Every group would be replaced by one that is to be replaced.
+    annotations.remove(names::ANNOTATION_REPLACE);
     gcs_storage::separate(&mut spec, &mut annotations, &group.name);
     annotations.insert(names::ANNOTATION_ATTEMPT.to_owned(), group.attempt.to_string());
     if let Ok(size) = serde_json::to_string(&Size::of(&spec)) {
@@ -260,6 +262,18 @@ mod tests {
         assert_eq!(labels[names::LABEL_GROUP], "f-abc-0");
         assert_eq!(labels["app"], "worker");
         assert_eq!(cluster["metadata"]["annotations"][names::ANNOTATION_ATTEMPT], "2");
+    }
+
+    #[test]
+    fn a_template_cannot_ask_for_another_group_in_place_of_each() {
+        let mut fleet = fleet();
+        let metadata = fleet.template.metadata.get_or_insert_default();
+        for key in [names::ANNOTATION_REPLACE, "team"] {
+            metadata.annotations.insert(key.to_owned(), "true".to_owned());
+        }
+        let cluster = ray_cluster(&fleet, &GroupStatus::default(), None);
+        let annotations = cluster.metadata.annotations.unwrap();
+        assert!(annotations.contains_key("team") && !annotations.contains_key(names::ANNOTATION_REPLACE));
     }
 
     #[test]

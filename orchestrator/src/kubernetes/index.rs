@@ -429,8 +429,17 @@ impl Index {
         self.write(|store| store.ray.remove(group));
     }
 
-    /// Looks at every fleet again.
+    /// Looks at every fleet again: first at those that have a status, which may serve.
     pub(crate) fn mark_all(&self) {
-        self.mark(self.read(|store| store.fleets.keys().cloned().collect()));
+        let all = self.read(|store| {
+            let begun = |fleet: &Arc<RayClusterFleet>| fleet.status.is_some();
+            store.fleets.iter().map(|(key, fleet)| (key.clone(), begun(fleet))).collect::<Vec<_>>()
+        });
+        for (key, has_begun) in all {
+            if has_begun {
+                self.fleet_queue.know(&key);
+            }
+            self.fleet_queue.add(key);
+        }
     }
 }

@@ -59,6 +59,7 @@ pub(crate) fn observed(cluster: &DynamicObject, warning: Option<String>) -> Obse
         warning,
         own_port: own_port(cluster),
         deletion_cost: deletion_cost(cluster),
+        replace: cluster.annotations().get(names::ANNOTATION_REPLACE).is_some_and(|asked| asked == "true"),
     }
 }
 
@@ -222,6 +223,18 @@ mod tests {
             observed(&cluster, None).deletion_cost
         };
         assert_eq!((cost("-5"), cost("7"), cost("much"), cost("")), (-5, 7, 0, 0));
+    }
+
+    #[test]
+    fn only_true_asks_for_another_group() {
+        let asked = |text: &str| {
+            let mut cluster = cluster("g", &json!({}), &Value::Null);
+            cluster.annotations_mut().insert(names::ANNOTATION_REPLACE.into(), text.into());
+            observed(&cluster, None).replace
+        };
+        assert!(asked("true"));
+        assert!(!asked("") && !asked("false"));
+        assert!(!observed(&cluster("g", &json!({}), &Value::Null), None).replace);
     }
 
     #[test]

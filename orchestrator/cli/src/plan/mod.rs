@@ -5,6 +5,7 @@ mod apply;
 mod read;
 mod show;
 
+use kube::core::DynamicObject;
 use rayfleet_cli_kit::{CliError, Terminal, clock};
 use rayfleet_core::forecast::{Outcome, Pace, Question, forecast};
 pub(crate) use read::node;
@@ -14,18 +15,10 @@ use crate::fleets::Fleets;
 
 pub(crate) async fn run(args: &PlanArgs, fleets: &Fleets, terminal: &Terminal) -> Result<(), CliError> {
     let inputs = read::inputs(args, fleets).await?;
-    let mut pace = Pace::of(&inputs.fleet, &inputs.status);
+    let mut question = question(&inputs);
     if let Some(start) = args.start {
-        pace = Pace { start, observed: true, ..pace };
+        question.pace = Pace { start, observed: true, ..question.pace };
     }
-    let question = Question {
-        fleet: &inputs.fleet,
-        stable: inputs.stable.as_ref(),
-        status: &inputs.status,
-        capacity: &inputs.capacity,
-        pace,
-        now: clock::now(),
-    };
     let forecast = forecast(&question);
     terminal.result(&show::value(&question, &forecast), &show::text(&question, &forecast, terminal.color))?;
     match forecast.outcome {
@@ -34,5 +27,27 @@ pub(crate) async fn run(args: &PlanArgs, fleets: &Fleets, terminal: &Terminal) -
             let name = &inputs.fleet.name;
             Err(CliError::plain(format!("the rollout of fleet \"{name}\" would not become complete")))
         }
+    }
+}
+
+/// What a fleet would come to, in one line. `object` is the fleet as it would be.
+pub(crate) async fn outcome(
+    object: &DynamicObject,
+    fleets: &Fleets,
+    color: bool,
+) -> Result<String, CliError> {
+    let inputs = read::of(object, &PlanArgs::default(), fleets).await?;
+    let question = question(&inputs);
+    Ok(show::line(&question, &forecast(&question), color))
+}
+
+fn question(inputs: &read::Inputs) -> Question<'_> {
+    Question {
+        fleet: &inputs.fleet,
+        stable: inputs.stable.as_ref(),
+        status: &inputs.status,
+        capacity: &inputs.capacity,
+        pace: Pace::of(&inputs.fleet, &inputs.status),
+        now: clock::now(),
     }
 }

@@ -40,10 +40,15 @@ pub(super) async fn inputs(args: &PlanArgs, fleets: &Fleets) -> Result<Inputs, C
         (None, Some(file)) => applied(&manifest(file)?, fleets).await?,
         (None, None) => return Err(CliError::plain("which fleet? Give its name, or a manifest with -f")),
     };
-    let raw = fleet_of(&object, args)?;
+    of(&object, args, &fleets).await
+}
+
+/// The inputs of the plan of a fleet as it would be.
+pub(super) async fn of(object: &DynamicObject, args: &PlanArgs, fleets: &Fleets) -> Result<Inputs, CliError> {
+    let raw = fleet_of(object, args)?;
     let fleet = valid(&raw, args)?;
     let status = raw.status.clone().unwrap_or_default();
-    let stable = stable(&raw, &status, &object, &fleets).await?;
+    let stable = stable(&raw, &status, object, fleets).await?;
     let cluster = |kind: &str| Request::new(format!("/api/v1/{kind}"));
     let nodes = fleets.all(&cluster("nodes"), ListParams::default(), "nodes", node).await?;
     let pods = fleets.all(&cluster("pods"), ListParams::default(), "pods", pod).await?;

@@ -79,6 +79,16 @@ fn summary(question: &Question<'_>, forecast: &Forecast, color: bool) -> Vec<Str
     lines
 }
 
+/// The outcome, and the availability of a rollout that would end, in one line.
+pub(super) fn line(question: &Question<'_>, forecast: &Forecast, color: bool) -> String {
+    let outcome = outcome(forecast, color);
+    if forecast.outcome == Outcome::Complete && !forecast.moments.is_empty() {
+        format!("{outcome} {}", service(question, forecast, color))
+    } else {
+        outcome
+    }
+}
+
 fn outcome(forecast: &Forecast, color: bool) -> String {
     match &forecast.outcome {
         Outcome::Complete if forecast.moments.is_empty() => Tone::Good.paint("Nothing to do.", color),
@@ -242,6 +252,13 @@ mod tests {
         insta::assert_snapshot!(planned(&json!(null), 3, |question, forecast| text(
             question, forecast, false
         )));
+    }
+
+    #[test]
+    fn the_outcome_in_one_line() {
+        let line = |gpus| planned(&json!(null), gpus, |question, forecast| line(question, forecast, false));
+        assert_eq!(line(4), "Complete after about 11m. No group takes traffic from +0s to +11m.");
+        assert!(line(3).starts_with("Stands still: ") && !line(3).contains("No group takes"), "{}", line(3));
     }
 
     #[test]

@@ -1,9 +1,15 @@
 //! `kubectl rayfleet rollout`: one module for each subcommand that is more than a patch.
 
+mod abort;
+pub(crate) mod args;
 mod change;
+mod diff;
 mod history;
 mod progress;
-mod status;
+mod promote;
+pub(crate) mod status;
+#[cfg(test)]
+mod testing;
 mod undo;
 
 use rayfleet_cli_kit::{CliError, Terminal};
@@ -22,6 +28,9 @@ pub(crate) async fn run(
         RolloutCommand::Pause(args) => change::pause(&args.fleet, fleets, terminal).await,
         RolloutCommand::Resume(args) => change::resume(&args.fleet, fleets, terminal).await,
         RolloutCommand::Undo(args) => undo::run(args, fleets, terminal).await,
+        RolloutCommand::Diff(args) => diff::run(args, fleets, terminal).await,
+        RolloutCommand::Abort(args) => abort::run(args, fleets, terminal).await,
+        RolloutCommand::Promote(args) => promote::run(args, fleets, terminal).await,
         RolloutCommand::History(args) => history::run(args, fleets, terminal).await,
     }
 }

@@ -11,7 +11,7 @@ use crate::fleets::Fleets;
 use crate::follow::{Follow, Scope};
 use crate::view::Fleet;
 
-pub(super) async fn run(
+pub(crate) async fn run(
     args: &RolloutStatusArgs,
     fleets: &Fleets,
     terminal: &Terminal,

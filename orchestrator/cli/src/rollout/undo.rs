@@ -50,7 +50,7 @@ pub(super) async fn run(args: &UndoArgs, fleets: &Fleets, terminal: &Terminal) -
 
 /// The patch that makes the fleet's spec equal to the revision: whole blocks, so that nothing of the present
 /// ones remains.
-fn operations(fleet: &DynamicObject, revision: &Revision) -> Vec<Value> {
+pub(super) fn operations(fleet: &DynamicObject, revision: &Revision) -> Vec<Value> {
     let has_model = fleet.data["spec"].get("model").is_some();
     let mut operations = vec![json!({"op": "replace", "path": "/spec/template", "value": revision.template})];
     if !revision.model.is_null() {
@@ -65,38 +65,14 @@ fn operations(fleet: &DynamicObject, revision: &Revision) -> Vec<Value> {
 mod tests {
     use std::sync::atomic::{AtomicBool, Ordering};
 
-    use rayfleet_api::names::LABEL_FLEET;
     use rayfleet_cli_kit::Format;
     use rayfleet_cli_kit::testing::Kept;
     use rayfleet_sim_kube::api::{Call, Interceptor, Kind, Verb, Verdict};
 
     use super::*;
+    use crate::rollout::testing::with_history;
     use crate::sample;
     use crate::simulated::Simulated;
-
-    /// A server with a fleet and its revisions.
-    fn with_history(fleet: DynamicObject) -> Simulated {
-        let server = Simulated::with([fleet]);
-        let uid = server.llama().metadata.uid;
-        let full = sample::model(&["--max-model-len", "8192"]);
-        for (number, image, model) in
-            [(1, "ray:0", Value::Null), (6, "ray:1", sample::model(&[])), (7, "ray:1", full)]
-        {
-            let revision = json!({
-                "metadata": {
-                    "name": format!("llama-{number}"), "namespace": "serving", "labels": {LABEL_FLEET: "llama"},
-                    "ownerReferences": [{
-                        "apiVersion": "orchestration.aibrix.ai/v1alpha1", "kind": "RayClusterFleet",
-                        "name": "llama", "uid": uid
-                    }]
-                },
-                "revision": number,
-                "data": {"spec": {"template": sample::template(image), "model": model}}
-            });
-            server.0.create(&Kind::CONTROLLER_REVISION, revision).unwrap();
-        }
-        server
-    }
 
     async fn undo(to_revision: Option<i64>, fleets: &Fleets) -> Result<(), CliError> {
         run(&UndoArgs { fleet: "llama".into(), to_revision }, fleets, &Kept::default().terminal(Format::Text))

@@ -3,30 +3,13 @@
 
 use jiff::Timestamp;
 use rayfleet_api::ValidFleet;
+pub(super) use rayfleet_api::revision::RevisionMatch;
 use rayfleet_api::status::{Goal, GroupStatus, Phase};
 
 use crate::time;
 
-/// A group's relation to the revision that the fleet asks for. Ordered: the oldest first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum RevisionMatch {
-    /// Its pods have another template: it can only be replaced.
-    PodsOutdated,
-    /// Its pods match, its engine does not: the engine can be swapped in place.
-    EngineOutdated,
-    /// Pods and engine match.
-    UpToDate,
-}
-
 pub(super) fn revision_match(fleet: &ValidFleet, group: &GroupStatus) -> RevisionMatch {
-    let wanted = &fleet.revision;
-    if group.revision != wanted.pod || group.engine_revision.is_some() != wanted.engine.is_some() {
-        RevisionMatch::PodsOutdated
-    } else if group.engine_revision == wanted.engine {
-        RevisionMatch::UpToDate
-    } else {
-        RevisionMatch::EngineOutdated
-    }
+    RevisionMatch::of(&group.revision, group.engine_revision.as_ref(), &fleet.revision)
 }
 
 /// It is to stay. (A group that is not to stay exists until its RayCluster is gone.)

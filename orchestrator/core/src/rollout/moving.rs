@@ -1,7 +1,8 @@
 //! Groups on nodes that are being drained: cordoned, or tainted by something that will remove the node. The
 //! whole group is replaced by the rules of a rollout, before its pods are evicted: with a surge if there is
 //! room, within the budget otherwise. Without another place it stays, and that is reported. On machines that
-//! are about to end it leaves at once, because nothing can keep it.
+//! are about to end it leaves at once, because nothing can keep it. A group that somebody wants replaced goes
+//! by the same rules, and needs no other place than its own.
 
 use std::collections::BTreeMap;
 
@@ -66,7 +67,11 @@ pub(super) fn may_leave(planner: &Planner<'_>) -> BTreeMap<GroupName, String> {
     }
     // Its replacement exists already.
     let spare = planner.active_count() > planner.fleet.replicas;
-    let goes = |group: &&GroupStatus| spare || avoid::has_room(planner, &planner.moving.nodes(), Some(group));
+    let goes = |group: &&GroupStatus| {
+        spare
+            || planner.moving.may_stay_in_place(group)
+            || avoid::has_room(planner, &planner.moving.nodes(), Some(group))
+    };
     moving()
         .filter(goes)
         .filter_map(|group| Some((group.name.clone(), planner.moving.why(group)?.to_owned())))
@@ -78,7 +83,7 @@ pub(super) fn stays(planner: &Planner<'_>) -> Option<String> {
     if planner.active_count() > planner.fleet.replicas {
         return None;
     }
-    planner.active().find_map(|group| {
+    planner.active().filter(|group| !planner.moving.may_stay_in_place(group)).find_map(|group| {
         let (why, missing) =
             (planner.moving.why(group)?, avoid::missing(planner, &planner.moving.nodes(), group)?);
         let name = &group.name;

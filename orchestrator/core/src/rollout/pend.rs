@@ -46,7 +46,8 @@ fn may(planner: &Planner<'_>) -> bool {
 
 /// Nothing may be replaced in its place, or its place must be left: only new nodes help.
 fn retries(planner: &Planner<'_>) -> bool {
-    planner.fleet.strategy.max_unavailable == 0 || planner.active().any(|group| planner.moving.has(group))
+    let leaves = |group| planner.moving.has(group) && !planner.moving.may_stay_in_place(group);
+    planner.fleet.strategy.max_unavailable == 0 || planner.active().any(leaves)
 }
 
 /// Whether its pods wait for nodes that may be added.

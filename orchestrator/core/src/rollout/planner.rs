@@ -63,7 +63,7 @@ pub(crate) struct Planner<'a> {
     slots: Option<(BTreeSet<u32>, u32)>,
     /// What questions about room may still cost in this pass. Once it is spent there is room for nothing more.
     pub(super) looks: Budget,
-    /// Groups with a pod on a node that is to be emptied.
+    /// Groups with a pod on a node that is to be emptied, and those that somebody wants replaced.
     pub(super) moving: ClosingNodes,
     /// Surge groups of this spec waited for nodes in vain.
     pub(super) pend_failures: Option<PendFailures>,
@@ -71,7 +71,8 @@ pub(crate) struct Planner<'a> {
 
 impl<'a> Planner<'a> {
     pub(crate) fn new(inputs: Inputs<'a>, groups: Vec<GroupStatus>) -> Self {
-        let kept = kept(&inputs, &groups);
+        let moving = ClosingNodes::new(inputs.observed, &groups);
+        let kept = kept(&inputs, &groups, &moving);
         Self {
             fleet: inputs.fleet,
             inputs,
@@ -83,7 +84,7 @@ impl<'a> Planner<'a> {
             more: false,
             slots: None,
             looks: Room::budget_of_a_pass(),
-            moving: ClosingNodes::new(inputs.observed, &groups),
+            moving,
             groups,
         }
     }
@@ -124,7 +125,7 @@ impl<'a> Planner<'a> {
         count(self.groups.iter())
     }
 
-    /// A group's revision match. One that must leave its nodes can only be replaced.
+    /// A group's revision match. One that must leave its nodes, or is to be replaced, can only be replaced.
     pub(super) fn age(&self, group: &GroupStatus) -> RevisionMatch {
         if self.moving.has(group) { RevisionMatch::PodsOutdated } else { revision_match(self.fleet, group) }
     }
@@ -253,9 +254,9 @@ fn partition(fleet: &ValidFleet) -> u32 {
     if fleet.strategy.kind == StrategyType::Recreate { 0 } else { fleet.strategy.partition }
 }
 
-/// The outdated groups that the partition keeps: those of the last complete revision first, then those of the
-/// lowest slots.
-fn kept(inputs: &Inputs<'_>, groups: &[GroupStatus]) -> BTreeSet<GroupName> {
+/// The outdated groups that the partition keeps: those that need not leave first, or what stands in for one of those would go instead;
+/// then those of the last complete revision, then those of the lowest slots.
+fn kept(inputs: &Inputs<'_>, groups: &[GroupStatus], moving: &ClosingNodes) -> BTreeSet<GroupName> {
     let fleet = inputs.fleet;
     let mut outdated: Vec<_> = groups
         .iter()
@@ -264,7 +265,7 @@ fn kept(inputs: &Inputs<'_>, groups: &[GroupStatus]) -> BTreeSet<GroupName> {
     let proven = |group: &GroupStatus| {
         stable(inputs).is_some_and(|stable| revision_match(stable, group) == RevisionMatch::UpToDate)
     };
-    outdated.sort_by_key(|group| (!proven(group), group.slot, group.attempt));
+    outdated.sort_by_key(|group| (moving.has(group), !proven(group), group.slot, group.attempt));
     let kept = usize::try_from(partition(fleet)).unwrap_or(usize::MAX);
     outdated.into_iter().take(kept).map(|group| group.name.clone()).collect()
 }

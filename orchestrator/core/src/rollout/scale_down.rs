@@ -6,12 +6,13 @@ use super::budget::Budget;
 use super::classify::{RevisionMatch, is_retained, revision_match};
 use super::planner::{Planner, count};
 
-/// A pause keeps the surge that the rollout has created so far, but allows no more.
+/// A pause keeps the surge that the rollout has created so far, and what stands in for a group that has to leave, but allows no more.
 fn surge_to_keep(planner: &Planner<'_>) -> u32 {
     let surge = planner.surge();
     if planner.fleet.paused {
-        let brought =
-            planner.active().filter(|group| revision_match(planner.fleet, group) == RevisionMatch::UpToDate);
+        let brought = planner.active().filter(|group| {
+            revision_match(planner.fleet, group) == RevisionMatch::UpToDate || planner.moving.has(group)
+        });
         surge.min(count(brought))
     } else {
         surge

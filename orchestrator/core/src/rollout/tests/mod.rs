@@ -11,6 +11,7 @@ mod moving;
 mod partition;
 mod plans;
 mod properties;
+mod replaced;
 mod rollback;
 mod scenarios;
 mod sim;
@@ -21,7 +22,7 @@ mod words;
 use std::collections::BTreeMap;
 
 use rayfleet_api::status::GroupStatus;
-use rayfleet_api::{GroupName, ValidFleet};
+use rayfleet_api::{GroupName, ValidFleet, names};
 
 use super::{Inputs, RolloutTarget, replace, scale_down};
 use crate::decide::Decision;
@@ -34,11 +35,12 @@ fn is_replaced(decision: &Decision, group: &GroupStatus) -> bool {
     to.is_some() && group.goal_reason == to
 }
 
-/// Whether this pass takes a group by a decision of its own: for the revision, or as one too many.
+/// Whether this pass takes a group by a decision of its own: for the revision, as one too many, or because somebody asked.
 fn is_own_decision(fleet: &ValidFleet, decision: &Decision, group: &GroupStatus) -> bool {
     let most = fleet.replicas.saturating_add(fleet.strategy.max_surge);
     let surplus = (0..=most).any(|wanted| group.goal_reason == Some(scale_down::reason(wanted)));
-    surplus || is_replaced(decision, group)
+    let asked = group.goal_reason.as_ref().is_some_and(|why| why.contains(names::ANNOTATION_REPLACE));
+    surplus || asked || is_replaced(decision, group)
 }
 
 /// Inputs of a planner at second 100, without another revision, capacity or avoided nodes.

@@ -40,7 +40,8 @@ fn fault() -> impl Strategy<Value = Fault> {
         Just(Fault::EngineDies),
         Just(Fault::PodsReplaced),
         Just(Fault::ProbeMissed),
-        Just(Fault::ClusterDeleted)
+        Just(Fault::ClusterDeleted),
+        Just(Fault::Replaced)
     ]
 }
 

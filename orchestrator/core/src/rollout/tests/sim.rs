@@ -363,6 +363,7 @@ impl Sim {
                     draining: false,
                     served_at: None,
                     blinks_until: 0,
+                    replace: false,
                     entry,
                 };
                 self.groups.insert(group.entry.name.clone(), group);
@@ -402,6 +403,7 @@ impl Sim {
             }
             Fault::ProbeMissed => group.blinks_until = now + 5,
             Fault::ClusterDeleted => group.end(now + end),
+            Fault::Replaced => group.replace = true,
         }
     }
 }

@@ -44,6 +44,8 @@ pub(super) struct SimGroup {
     pub(super) served_at: Option<i64>,
     /// Until when a pod fails its readiness probes.
     pub(super) blinks_until: i64,
+    /// Somebody asks for another group in its place.
+    pub(super) replace: bool,
 }
 
 /// A fault of a group.
@@ -53,6 +55,7 @@ pub(super) enum Fault {
     PodsReplaced,
     ProbeMissed,
     ClusterDeleted,
+    Replaced,
 }
 
 impl SimGroup {
@@ -90,6 +93,7 @@ impl SimGroup {
             slot: Some(self.entry.slot),
             attempt: self.entry.attempt,
             pod_revision: self.entry.revision.clone(),
+            replace: self.replace,
             ..ObservedRayCluster::default()
         });
         let mut pods = vec![self.pod(0, ready), self.pod(1, ready)];

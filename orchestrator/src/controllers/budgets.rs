@@ -72,8 +72,10 @@ impl Reconciler for BudgetReconciler {
         Err(error)
     }
 
-    /// The passes over the fleets mark what there is to do.
-    fn leads(&self) {}
+    /// The passes over the fleets mark what there is to do; some may have been before this.
+    fn leads(&self) {
+        self.index.mark_protected();
+    }
 }
 
 /// It goes, and what is left of it is for the garbage collector to delete, or to leave without an owner (`--cascade=orphan`): groups that

@@ -113,6 +113,18 @@ async fn a_change_of_a_budget_has_its_fleets_budgets_looked_at_and_not_the_fleet
     assert_eq!(bench.sent().await, ["Create PodDisruptionBudget g"]);
 }
 
+/// The passes over fleets may begin before this controller takes anything.
+#[tokio::test]
+async fn what_was_asked_for_before_this_replica_led_is_looked_at() {
+    let bench = bench(pass);
+    bench.index.budget_queue.close();
+    bench.protect(&["llama-pods1-0"]);
+    assert_eq!(bench.index.budget_queue.depth(), 0);
+    bench.index.budget_queue.open();
+    BudgetReconciler::new(bench.index.clone(), bench.executor.clone()).leads();
+    assert_eq!(bench.index.budget_queue.depth(), 1);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_write_that_is_refused_is_reported_once_and_tried_again() {
     let refuses = Arc::new(AtomicBool::new(true));

@@ -43,4 +43,9 @@ impl Index {
     pub(crate) fn unprotect_all(&self) {
         self.write(|store| store.protected.clear());
     }
+
+    /// Has all fleets of which something is known looked at.
+    pub(crate) fn mark_protected(&self) {
+        self.mark_for(Kind::Budget, self.read(|store| store.protected.keys().cloned().collect()));
+    }
 }

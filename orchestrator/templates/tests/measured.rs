@@ -97,8 +97,9 @@ fn tiny_models_have_the_blocks_that_vllm_on_cpu_reports() {
         "num_experts_per_tok": 2, "moe_intermediate_size": 64,
     });
     let cases = [
-        // A fleet that `kubectl rayfleet template` wrote, on the local cluster: two stages of two layers.
+        // Fleets that `kubectl rayfleet template` wrote, on the local cluster: two stages of two layers each.
         ("llama", grouped.clone(), 2, 128, 131_072),
+        ("deepseek_v3", latent.clone(), 2, 16, 116_496),
         ("llama", grouped, 4, 128, 65_536),
         ("qwen3_moe", experts, 4, 128, 65_536),
         ("deepseek_v3", latent, 4, 16, 58_240),

@@ -24,6 +24,8 @@ const TOKENS: u32 = 5;
 
 pub(crate) async fn applied(suite: &Suite) -> anyhow::Result<()> {
     suite.clear().await?;
+    // One that a failed run left is bound to its claim for ever.
+    remove_volume(suite).await?;
     volume(suite).await?;
     let manifest = rendered(suite).await?;
     apply(suite, &manifest).await?;
@@ -38,10 +40,8 @@ pub(crate) async fn applied(suite: &Suite) -> anyhow::Result<()> {
     ensure!(!text.trim().is_empty(), "the answer has no words");
     suite.console.say(format_args!("the templated fleet answers `{}`", text.trim()));
     fleet.delete(Duration::from_mins(2)).await?;
-    for object in ["persistentvolumeclaim", "persistentvolume"] {
-        suite.tools.run(&["delete", object, VOLUME, "--ignore-not-found"], None, COMMAND).await?;
-    }
-    suite.nothing_left().await
+    suite.nothing_left().await?;
+    remove_volume(suite).await
 }
 
 /// The manifest as a user writes it for a model of one's own: one rank on each of two nodes.
@@ -50,7 +50,7 @@ async fn rendered(suite: &Suite) -> anyhow::Result<String> {
     let profile = examples::folder().join("profiles/local.yaml");
     let profile = profile.to_str().context("the repository's path is no text")?;
     let args = [
-        &["rayfleet", "template", "--config", &config, "--profile", profile][..],
+        &["rayfleet", "template", "--config", config.as_str(), "--profile", profile][..],
         &["--name", FLEET, "--served-model-name", "tiny", "--source", MODEL, "--gpu", "l40s"],
         &["--gpus-per-node", "1", "--tensor", "1", "--pipeline", "2", "--max-num-seqs", "16"],
         // Of the engine on CPU: nothing is compiled, and caches have a size of their own.
@@ -63,6 +63,13 @@ async fn rendered(suite: &Suite) -> anyhow::Result<String> {
 async fn apply(suite: &Suite, text: &str) -> anyhow::Result<()> {
     let args = ["apply", "--server-side", "--validate=strict", "-f", "-"];
     suite.tools.run(&args, Some(text), COMMAND).await.map(drop)
+}
+
+async fn remove_volume(suite: &Suite) -> anyhow::Result<()> {
+    for object in ["persistentvolumeclaim", "persistentvolume"] {
+        suite.tools.run(&["delete", object, VOLUME, "--ignore-not-found"], None, COMMAND).await?;
+    }
+    Ok(())
 }
 
 /// A claim of the folder that every node of the local cluster has.

@@ -96,17 +96,21 @@ fn tiny_models_have_the_blocks_that_vllm_on_cpu_reports() {
         "first_k_dense_replace": 1, "moe_layer_freq": 1, "n_routed_experts": 8, "n_shared_experts": 1,
         "num_experts_per_tok": 2, "moe_intermediate_size": 64,
     });
+    let (auto, fp8) = (KvPrecision::Auto, KvPrecision::Fp8);
     let cases = [
         // Fleets that `kubectl rayfleet template` wrote, on the local cluster: two stages of two layers each.
-        ("llama", grouped.clone(), 2, 128, 131_072),
-        ("deepseek_v3", latent.clone(), 2, 16, 116_496),
-        ("llama", grouped, 4, 128, 65_536),
-        ("qwen3_moe", experts, 4, 128, 65_536),
-        ("deepseek_v3", latent, 4, 16, 58_240),
+        ("llama", grouped.clone(), 2, auto, 128, 131_072),
+        ("deepseek_v3", latent.clone(), 2, auto, 16, 116_496),
+        // One process.
+        ("llama", grouped, 4, auto, 128, 65_536),
+        ("qwen3_moe", experts, 4, auto, 128, 65_536),
+        ("deepseek_v3", latent.clone(), 4, auto, 16, 58_240),
+        // With `--kv-cache-dtype=fp8`: reported before the first request, with which that engine ends.
+        ("deepseek_v3", latent, 4, fp8, 16, 116_496),
     ];
-    for (family, fields, layers, block, reported) in cases {
+    for (family, fields, layers, kv, block, reported) in cases {
         let model = tiny(family, fields);
-        let per_token = cache::per_token(&model.layers[..layers], 1, KvPrecision::Auto);
+        let per_token = cache::per_token(&model.layers[..layers], 1, kv);
         let predicted = (256 << 20) / (per_token * block) * block;
         assert_eq!(predicted, reported, "{family}: {per_token} bytes a token on {layers} layers");
     }

@@ -101,6 +101,7 @@ fn tiny_models_have_the_blocks_that_vllm_on_cpu_reports() {
         // Fleets that `kubectl rayfleet template` wrote, on the local cluster: two stages of two layers each.
         ("llama", grouped.clone(), 2, auto, 128, 131_072),
         ("deepseek_v3", latent.clone(), 2, auto, 16, 116_496),
+        ("qwen3_moe", experts.clone(), 2, auto, 128, 131_072),
         // One process.
         ("llama", grouped, 4, auto, 128, 65_536),
         ("qwen3_moe", experts, 4, auto, 128, 65_536),

@@ -19,7 +19,7 @@ const MODEL: &str = "/var/lib/rayfleet-local/models/tiny";
 const VOLUME: &str = "rayfleet-local";
 
 const COMMAND: Duration = Duration::from_secs(30);
-const READY: Duration = Duration::from_mins(4);
+const READY: Duration = Duration::from_mins(5);
 const TOKENS: u32 = 5;
 
 pub(crate) async fn applied(suite: &Suite) -> anyhow::Result<()> {

@@ -19,6 +19,7 @@ mod runner;
 mod soak;
 mod suite;
 mod takeover;
+mod template;
 mod upgrades;
 mod wrong;
 
@@ -67,6 +68,7 @@ fn scenarios() -> Vec<Scenario> {
             Box::pin(bad_input::explained(s))
         }),
         Scenario::new("faults_are_reported_and_recovered_from", minutes(12), |s| Box::pin(faults::all(s))),
+        Scenario::new("a_template_is_applied_and_answers", minutes(9), |s| Box::pin(template::applied(s))),
         Scenario::new("main_job_with_vllm", minutes(25), |s| Box::pin(main_job::kept(s))),
         Scenario::named("faults_that_are_others_to_the_fleet", minutes(5), |s| Box::pin(faults::alike(s))),
         Scenario::named("soak_every_node_drained", minutes(40), |s| Box::pin(soak::every_node_drained(s))),

@@ -1,10 +1,11 @@
 //! Against what engines logged: sizes that vLLM measured when it started, found in public logs.
-#![allow(clippy::unwrap_used, reason = "a test ends with what it did not expect")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test ends with what it did not expect")]
 #![allow(clippy::cast_precision_loss, reason = "three digits are compared")]
 
 use rayfleet_templates::cache::{self, KvPrecision};
 use rayfleet_templates::rank::Weights;
 use rayfleet_templates::{Catalogue, Demand, Model, choose};
+use serde_json::{Value, json};
 
 const GIB: f64 = (1u64 << 30) as f64;
 
@@ -67,4 +68,51 @@ fn overheads_are_not_too_small_and_not_far_too_large() {
     assert_eq!((chosen.shape.tensor, chosen.shape.pipeline), (8, 1));
     let room = chosen.stages[0].room() as f64 / GIB;
     assert!((38.6..=41.6).contains(&room), "{room} GiB");
+}
+
+/// Fields that the tiny models of `hack/python` have in common (`mkmodel.py`).
+fn tiny(family: &str, fields: Value) -> Model {
+    let mut config = json!({
+        "model_type": family, "hidden_size": 256, "intermediate_size": 512, "num_hidden_layers": 4, "vocab_size": 575,
+        "num_attention_heads": 8, "num_key_value_heads": 8, "max_position_embeddings": 8192, "torch_dtype": "float32",
+    });
+    let Value::Object(fields) = fields else { panic!("{fields}") };
+    config.as_object_mut().unwrap().extend(fields);
+    Model::from_config(&config, None).unwrap()
+}
+
+/// vLLM 0.32.0 on CPU, on 2026-11-30: "CPU KV cache size: … tokens", with `--kv-cache-memory-bytes=268435456` and without
+/// `--dtype`, so that it stores two bytes a number whatever the checkpoint has. The predicted tokens are whole blocks, too:
+/// 128 tokens each on CPU, 16 with latent attention (`vllm/platforms/cpu.py`).
+#[test]
+fn tiny_models_have_the_blocks_that_vllm_on_cpu_reports() {
+    let grouped = json!({"head_dim": 32});
+    let experts = json!({
+        "head_dim": 32, "num_experts": 8, "num_experts_per_tok": 2, "moe_intermediate_size": 64,
+        "decoder_sparse_step": 1, "mlp_only_layers": [],
+    });
+    let latent = json!({
+        "q_lora_rank": 128, "kv_lora_rank": 512, "qk_nope_head_dim": 32, "qk_rope_head_dim": 64, "v_head_dim": 32,
+        "first_k_dense_replace": 1, "moe_layer_freq": 1, "n_routed_experts": 8, "n_shared_experts": 1,
+        "num_experts_per_tok": 2, "moe_intermediate_size": 64,
+    });
+    let (auto, fp8) = (KvPrecision::Auto, KvPrecision::Fp8);
+    let cases = [
+        // Fleets that `kubectl rayfleet template` wrote, on the local cluster: two stages of two layers each.
+        ("llama", grouped.clone(), 2, auto, 128, 131_072),
+        ("deepseek_v3", latent.clone(), 2, auto, 16, 116_496),
+        ("qwen3_moe", experts.clone(), 2, auto, 128, 131_072),
+        // One process.
+        ("llama", grouped, 4, auto, 128, 65_536),
+        ("qwen3_moe", experts, 4, auto, 128, 65_536),
+        ("deepseek_v3", latent.clone(), 4, auto, 16, 58_240),
+        // With `--kv-cache-dtype=fp8`: reported before the first request, with which that engine ends.
+        ("deepseek_v3", latent, 4, fp8, 16, 116_496),
+    ];
+    for (family, fields, layers, kv, block, reported) in cases {
+        let model = tiny(family, fields);
+        let per_token = cache::per_token(&model.layers[..layers], 1, kv);
+        let predicted = (256 << 20) / (per_token * block) * block;
+        assert_eq!(predicted, reported, "{family}: {per_token} bytes a token on {layers} layers");
+    }
 }

@@ -76,6 +76,13 @@ pub(super) fn is_interface(text: &str) -> bool {
     text.len() <= 255 && text.len() - names.len() <= 2 && names.split(',').all(name)
 }
 
+/// A name of an environment variable, as shells take it.
+pub(super) fn is_variable(text: &str) -> bool {
+    text.len() <= 255
+        && text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+}
+
 /// A folder for a mount: absolute, below the root, and not of the system.
 pub(super) fn is_mount(text: &str) -> bool {
     let Some(path) = text.strip_prefix('/') else { return false };

@@ -18,6 +18,7 @@ mod list;
 mod near;
 mod profile;
 mod render;
+mod resources;
 mod shape;
 mod site;
 mod subject;

@@ -13,7 +13,7 @@ use super::{near, site};
 const LARGEST: u64 = 64 << 10;
 
 /// All keys, as a reader may write them.
-const KEYS: [&str; 16] = [
+const KEYS: [&str; 19] = [
     "image",
     "registry",
     "imagePullSecrets",
@@ -25,6 +25,9 @@ const KEYS: [&str; 16] = [
     "networkInterface",
     "rdmaResource",
     "rdmaCount",
+    "cpuPerGpu",
+    "memoryPerGpu",
+    "env",
     "serviceAccount",
     "tolerations",
     "nodeSelector",
@@ -60,6 +63,12 @@ pub(super) struct Site {
     pub(super) rdma_resource: Option<String>,
     /// How many of them a pod gets.
     pub(super) rdma_count: Option<u32>,
+    /// CPUs that a pod asks for each of its GPUs, as `4` or `500m`.
+    pub(super) cpu_per_gpu: Option<String>,
+    /// Memory that is kept for each GPU, as `32Gi`.
+    pub(super) memory_per_gpu: Option<String>,
+    /// Environment of head and workers, which the engine inherits. Over what the manifest has of its own.
+    pub(super) env: BTreeMap<String, String>,
     pub(super) service_account: Option<String>,
     /// Beside the one for the GPU's own taint.
     pub(super) tolerations: Vec<Toleration>,
@@ -119,6 +128,7 @@ impl Site {
         let word = Some(text.to_owned());
         if let Some((map, name)) = key.split_once('.') {
             let map = match map {
+                "env" => &mut self.env,
                 "labels" => &mut self.labels,
                 "nodeSelector" => &mut self.node_selector,
                 _ => return Err(unknown(key)),
@@ -139,6 +149,9 @@ impl Site {
             "networkInterface" => self.network_interface = word,
             "rdmaResource" => self.rdma_resource = word,
             "rdmaCount" => self.rdma_count = Some(yaml(text)?),
+            "cpuPerGpu" => self.cpu_per_gpu = word,
+            "memoryPerGpu" => self.memory_per_gpu = word,
+            "env" => self.env = yaml(text)?,
             "serviceAccount" => self.service_account = word,
             "tolerations" => self.tolerations = yaml(text)?,
             "nodeSelector" => self.node_selector = yaml(text)?,
@@ -255,6 +268,9 @@ mod tests {
             "e",
             "f/g",
             "2",
+            "500m",
+            "3Gi",
+            "{G: h}",
             "i",
             "[{key: a}]",
             "{a: b}",
@@ -292,6 +308,11 @@ mod tests {
             ("tolerations: [{key: a, tolerationSeconds: 1}]", "only with the effect NoExecute"),
             ("modelPath: models", "modelPath"),
             ("storageBandwidth: fast", "storageBandwidth"),
+            ("cpuPerGpu: many", "cpuPerGpu: `many`"),
+            ("memoryPerGpu: 1", "memoryPerGpu: `1`"),
+            ("env: {'A B': c}", "env: `A B`"),
+            ("env: {'': c}", "env: ``"),
+            ("env: {1A: c}", "env: `1A`"),
             ("nodeSelector: {'a b': c}", "nodeSelector"),
             ("topologyKey: '-'", "topologyKey"),
             ("claim: A", "claim"),

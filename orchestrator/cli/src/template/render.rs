@@ -6,6 +6,7 @@ use rayfleet_api::names;
 use rayfleet_templates::explain::count;
 
 use super::profile::Toleration;
+use super::resources::PerGpu;
 use super::values::Values;
 use super::yaml::{labels, map, scalar};
 
@@ -236,8 +237,7 @@ fn toleration(found: &Toleration) -> String {
     format!("{{{}}}", fields.chain(seconds).collect::<Vec<_>>().join(", "))
 }
 
-/// The container and its volumes. For each GPU: 4 CPUs, 32 GiB that are kept for it, up to 64 GiB, of which 16 GiB are
-/// shared memory: as docs/operations.md has it for 8 GPUs; not measured.
+/// The container and its volumes.
 fn container(values: &Values) -> Vec<String> {
     let gpus = values.fit.shape.gpus_per_node;
     let rdma = values.site.rdma_resource.as_ref().filter(|_| values.over_nodes());
@@ -250,20 +250,12 @@ fn container(values: &Values) -> Vec<String> {
         lines.push("  # The image of docs/operations.md is for NVIDIA's GPUs: build one of vLLM for ROCm, and name it with --set image.".to_owned());
     }
     lines.extend([format!("  image: {}", scalar(&values.image)), "  env:".to_owned()]);
-    if values.over_nodes() {
-        let interface = scalar(&values.interface);
-        lines.push(format!("  - {{name: NCCL_SOCKET_IFNAME, value: {interface}}}"));
-        lines.push(format!("  - {{name: GLOO_SOCKET_IFNAME, value: {interface}}}"));
-    }
-    // A model that is no folder is fetched from the hub.
-    if values.source.starts_with('/') {
-        lines.push("  - {name: HF_HUB_OFFLINE, value: \"1\"}".to_owned());
-    }
+    lines.extend(environment(values));
+    let each = PerGpu::of(&values.site);
     lines.extend([
-        "  - {name: VLLM_NO_USAGE_STATS, value: \"1\"}".to_owned(),
         "  resources:".to_owned(),
-        format!("    requests: {{cpu: \"{}\", memory: {}Gi, {devices}}}", gpus * 4, gpus * 32),
-        format!("    limits: {{memory: {}Gi, {devices}}}", gpus * 64),
+        format!("    requests: {{cpu: \"{}\", memory: {}, {devices}}}", each.cpu(gpus), each.memory(gpus)),
+        format!("    limits: {{memory: {}, {devices}}}", each.most_memory(gpus)),
     ]);
     if values.over_nodes() {
         lines.push("  securityContext:".to_owned());
@@ -280,9 +272,30 @@ fn container(values: &Values) -> Vec<String> {
         format!("  persistentVolumeClaim: {{claimName: {}, readOnly: true}}", scalar(&values.claim)),
         "- name: shm                           # NCCL and Ray's object store; counts as the pod's memory"
             .to_owned(),
-        format!("  emptyDir: {{medium: Memory, sizeLimit: {}Gi}}", gpus * 16),
+        format!("  emptyDir: {{medium: Memory, sizeLimit: {}}}", each.shared_memory(gpus)),
     ]);
     indented(lines)
+}
+
+/// Variables of the container: those of the manifest, unless the site has others of that name, then the site's.
+fn environment(values: &Values) -> Vec<String> {
+    let mut own = Vec::new();
+    if values.over_nodes() {
+        own.extend(
+            ["NCCL_SOCKET_IFNAME", "GLOO_SOCKET_IFNAME"].map(|name| (name, values.interface.as_str())),
+        );
+    }
+    // A model that is no folder is fetched from the hub.
+    if values.source.starts_with('/') {
+        own.push(("HF_HUB_OFFLINE", "1"));
+    }
+    own.push(("VLLM_NO_USAGE_STATS", "1"));
+    own.retain(|(name, _)| !values.site.env.contains_key(*name));
+    let site = values.site.env.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+    own.into_iter()
+        .chain(site)
+        .map(|(name, value)| format!("  - {}", map([("name", name), ("value", value)])))
+        .collect()
 }
 
 /// Lines of a pod spec.

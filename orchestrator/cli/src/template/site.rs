@@ -1,8 +1,10 @@
 //! Whether a site's profile could be used: each key with what is wrong with it. Reading it is `profile`'s.
 
-use super::bandwidth;
-use super::grammar::{is_extended_resource, is_image, is_interface, is_label, is_mount, is_name, is_version};
+use super::grammar::{
+    is_extended_resource, is_image, is_interface, is_label, is_mount, is_name, is_variable, is_version,
+};
 use super::profile::{Site, Toleration};
+use super::{bandwidth, resources};
 
 /// What is wrong with a site, the key first.
 pub(super) fn check(site: &Site) -> Result<(), String> {
@@ -11,6 +13,12 @@ pub(super) fn check(site: &Site) -> Result<(), String> {
     }
     texts(site)?;
     rdma(site)?;
+    resources::check(site)?;
+    if let Some(name) = site.env.keys().find(|name| !is_variable(name)) {
+        return Err(format!(
+            "env: `{name}` is no name of a variable: letters, digits and '_', no digit first"
+        ));
+    }
     if let Some(text) = &site.storage_bandwidth {
         bandwidth::parse(text).map_err(|problem| format!("storageBandwidth: {problem}"))?;
     }

@@ -121,6 +121,34 @@ fn a_group_over_nodes_has_the_networks_of_its_site() {
 }
 
 #[test]
+fn pods_have_the_environment_and_the_size_of_their_site() {
+    let profile = repository().join("examples/profiles/local.yaml");
+    let mut line = words(
+        "template gpt-oss-120b --gpu h200 --tensor 2 --set env.A=b --set env.HF_HUB_OFFLINE=0 --profile",
+    );
+    line.push(profile.display().to_string());
+    let (text, done) = run_words(&line);
+    done.unwrap();
+    let spec = known_fields(&text).spec.template.spec;
+    let pod = &spec["headGroupSpec"]["template"]["spec"];
+    let container = &pod["containers"][0];
+    let variables = container["env"].as_array().unwrap();
+    let named = |name: &str| {
+        variables.iter().filter(|found| found["name"] == name).map(|found| found["value"].clone()).collect()
+    };
+    let only = |value: &str| vec![Value::from(value)];
+    let found: [Vec<Value>; 4] = ["A", "HF_HUB_OFFLINE", "VLLM_CPU_RAY", "VLLM_NO_USAGE_STATS"].map(named);
+    assert_eq!(found, ["b", "0", "1", "1"].map(only), "each once, the site's in place of the manifest's");
+    let resources = &container["resources"];
+    assert_eq!(
+        (&resources["requests"]["cpu"], &resources["requests"]["memory"]),
+        (&"500m".into(), &"6Gi".into())
+    );
+    assert_eq!(resources["limits"]["memory"], "12Gi");
+    assert_eq!(pod["volumes"][1]["emptyDir"]["sizeLimit"], "3Gi");
+}
+
+#[test]
 fn the_catalogue_is_listed_without_a_model() {
     insta::assert_snapshot!(printed("template"));
     let listed: Value = serde_json::from_str(&printed("template -o json")).unwrap();

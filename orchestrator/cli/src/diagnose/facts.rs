@@ -68,6 +68,14 @@ pub(super) struct FleetFacts {
 }
 
 impl FleetFacts {
+    /// Whether the status is of the newest spec.
+    pub(super) fn is_observed(&self) -> bool {
+        let observed = self.fleet.status.as_ref().and_then(|status| status.observed_generation);
+        observed.is_some_and(|observed| observed >= self.fleet.metadata.generation.unwrap_or_default())
+    }
+}
+
+impl FleetFacts {
     fn is_cut(&self) -> bool {
         let groups = is_cut_list(&self.clusters) || is_cut_list(&self.pods) || is_cut_list(&self.events);
         let service = is_cut(&self.service) || is_cut_list(&self.endpoints);

@@ -15,8 +15,8 @@ use rayfleet_text::cut;
 
 use crate::error::root_cause;
 
-/// Longest text that is read to its end, in bytes. vLLM's has 60 KB for each engine core.
-const LARGEST: usize = 16 << 20;
+/// Longest text that is read to its end, in bytes. vLLM's has 60 KB for each engine core. Others share the way to the API server.
+const LARGEST: usize = 2 << 20;
 /// Longest line, and longest refusal, in bytes.
 const LINE: usize = 64 << 10;
 /// Longest part of somebody's words that is shown, in bytes.
@@ -63,21 +63,30 @@ impl Fault {
     /// As the end of a row.
     pub(super) fn words(&self) -> String {
         match self {
-            Self::Forbidden { namespace } => format!("you may not get pods/proxy in namespace {namespace}"),
+            Self::Forbidden { namespace } => {
+                format!("403: you may not get pods/proxy in namespace {namespace}, or the pod answers as if")
+            }
             Self::Silent(limit) => format!("no answer within {}s", limit.as_secs_f64()),
             Self::Said(words) => words.clone(),
         }
     }
 }
 
-/// Asks a pod for its metrics.
-pub(super) async fn metrics<T: Read>(client: &Client, at: &Address, limit: Duration) -> Result<T, Fault> {
+/// Asks a pod for its metrics. `answers` is called when it begins to answer.
+pub(super) async fn metrics<T: Read>(
+    client: &Client,
+    at: &Address,
+    limit: Duration,
+    answers: impl FnOnce(),
+) -> Result<T, Fault> {
     let names = [&at.namespace, &at.pod];
     if !names.iter().all(|name| is_name(name)) {
         return Err(said(&format!("`{}/{}` is no name of a pod", at.namespace, at.pod)));
     }
     let path = format!("/api/v1/namespaces/{}/pods/{}:{}/proxy/metrics", at.namespace, at.pod, at.port);
-    tokio::time::timeout(limit, read(client, &path, &at.namespace)).await.unwrap_or(Err(Fault::Silent(limit)))
+    tokio::time::timeout(limit, read(client, &path, &at.namespace, answers))
+        .await
+        .unwrap_or(Err(Fault::Silent(limit)))
 }
 
 /// A path is made of it.
@@ -86,11 +95,17 @@ fn is_name(text: &str) -> bool {
         && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-.".contains(&b))
 }
 
-async fn read<T: Read>(client: &Client, path: &str, namespace: &str) -> Result<T, Fault> {
+async fn read<T: Read>(
+    client: &Client,
+    path: &str,
+    namespace: &str,
+    answers: impl FnOnce(),
+) -> Result<T, Fault> {
     let unreached = |error: Error| said(&root_cause(&error));
     let request = http::Request::get(path).header(ACCEPT, "text/plain").body(Body::empty());
     let response =
         client.send(request.map_err(Error::HttpError).map_err(unreached)?).await.map_err(unreached)?;
+    answers();
     let (status, mut body) = (response.status(), response.into_body());
     let (mut found, mut rest, mut length) = (T::default(), Vec::new(), 0_usize);
     while let Some(frame) = body.frame().await {
@@ -132,7 +147,10 @@ fn refused(status: http::StatusCode, body: &[u8], namespace: &str) -> Fault {
     let message = own.map(|own| (own.reason == "Forbidden", own.message)).filter(|(_, it)| !it.is_empty());
     match (message, status.as_u16()) {
         (Some((true, _)), 403) => Fault::Forbidden { namespace: namespace.to_owned() },
-        (Some((_, message)), _) => said(&message),
+        // The pod may write what it likes, in the API server's form too.
+        (Some((_, message)), _) => {
+            said(&format!("the pod or the API server answers {status}: {}", cut(&message, WORDS)))
+        }
         (None, 401 | 403) => said(&format!(
             "its /metrics wants a key ({status}), and the API server's proxy passes none on; vLLM's is open"
         )),

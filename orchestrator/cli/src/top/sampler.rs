@@ -135,12 +135,12 @@ impl Sampler {
         interval: Duration,
     ) -> Answers {
         let engines = targets.iter().filter_map(Asked::engine).map(async |asked| {
-            let next = tokio::time::sleep(interval);
             let first = self.call(asked.clone()).await;
             if matches!(first, Answer::Engine(_, _, Err(_))) {
                 return vec![first];
             }
-            next.await;
+            // From now on: the first may have waited for its turn, or been slow.
+            tokio::time::sleep(interval).await;
             vec![first, self.call(asked).await]
         });
         let gpus = pods.iter().map(async |pod| vec![self.call(Asked::gpus(namespace, pod)).await]);
@@ -158,11 +158,12 @@ impl Sampler {
             let lane = lanes.acquire_owned().await;
             let answer = match asked {
                 Asked::Engine(key, at) => {
-                    let answer = read::<Load>(&client, &at, limit).await;
-                    Answer::Engine(key, began.elapsed(), answer)
+                    // When the pod began to answer; the rest may be slow to come.
+                    let (at, answer) = read::<Load>(&client, &at, limit, began).await;
+                    Answer::Engine(key, at, answer)
                 }
                 Asked::Gpus(at) => {
-                    let answer = read::<Gpus>(&client, &at, limit).await;
+                    let (_, answer) = read::<Gpus>(&client, &at, limit, began).await;
                     Answer::Gpus((at.namespace, at.pod), answer)
                 }
             };
@@ -178,8 +179,15 @@ fn instant() -> Instant {
     Instant::now()
 }
 
-async fn read<T: Read>(client: &Client, at: &Address, limit: Duration) -> Result<T, Fault> {
-    ask::metrics(client, at, limit).await
+async fn read<T: Read>(
+    client: &Client,
+    at: &Address,
+    limit: Duration,
+    began: Instant,
+) -> (Duration, Result<T, Fault>) {
+    let mut answered = None;
+    let answer = ask::metrics(client, at, limit, || answered = Some(began.elapsed())).await;
+    (answered.unwrap_or_else(|| began.elapsed()), answer)
 }
 
 /// The pods of a fleet that run.

@@ -203,7 +203,7 @@ async fn a_text_of_100_mb_is_given_up_at_its_limit() {
     }
     let (fleets, _) = behind(&both_ready(), floods);
     let (text, fault) = shown(&args(), &fleets).await;
-    assert!(text.contains("its /metrics is longer than 16 MiB"), "{text}");
+    assert!(text.contains("its /metrics is longer than 2 MiB"), "{text}");
     assert_eq!(fault.unwrap().code(), 1);
 }
 

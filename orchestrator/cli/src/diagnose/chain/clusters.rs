@@ -90,7 +90,11 @@ fn refused(group: &Group<'_>, cluster: &Cluster) -> Option<Trouble> {
             "give the namespace the quota, or KubeRay the rights, that it asks for".to_owned(),
         ));
     }
-    let warning = group.warnings("RayCluster", name).into_iter().next();
+    // An event may be of an earlier RayCluster of this name.
+    let created = cluster.metadata.created();
+    let warnings = group.warnings("RayCluster", name);
+    let warning =
+        warnings.into_iter().find(|event| event.at().is_none_or(|at| created.is_none_or(|it| at >= it)));
     warning.filter(|_| group.pods.is_empty() && group.status.phase == Phase::Provisioning).map(|event| {
         let (reason, words) = (event.reason.as_deref().unwrap_or("Warning"), event.message.as_deref());
         trouble(

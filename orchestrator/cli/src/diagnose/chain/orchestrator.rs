@@ -49,7 +49,10 @@ fn held(lease: &LeaseSpec, facts: &Facts) -> Result<Verdict, String> {
             "{} leads and renews its lease; its clock differs: the lease before was written {apart}",
             quoted(holder)
         ))),
-        _ => Err(format!("no orchestrator leads: {place} was last renewed {apart}")),
+        None => {
+            Ok(Verdict::Unknown(format!("{place} was last renewed {apart}, and could not be read again")))
+        }
+        Some(false) => Err(format!("no orchestrator leads: {place} was last renewed {apart}")),
     }
 }
 
@@ -58,11 +61,11 @@ fn by_statuses(facts: &Facts, answer: &NoAnswer) -> Verdict {
     let lease = format!("lease {LEASE} in namespace {SYSTEM}: {}", not_read(answer));
     let fleets = items(&facts.fleets);
     let late: Vec<&FleetFacts> = fleets.iter().filter(|of| is_late(of, facts.now)).collect();
-    let follows = |of: &FleetFacts| of.fleet.status.is_some() && !is_late(of, facts.now);
     match (late.first(), answer) {
-        // One that is late beside others that are not may be left out with --namespaces: that is said of it alone.
-        _ if fleets.iter().any(follows) => {
-            Verdict::Ok(format!("the statuses of fleets follow their specs; {lease}"))
+        // One that is late beside others that are not may be left out with --namespaces: that is said of it alone. A status says
+        // nothing of whether anybody works now.
+        _ if fleets.iter().any(|of| of.is_observed()) => {
+            Verdict::Unknown(format!("the statuses of fleets follow their specs; {lease}"))
         }
         (Some(of), _) => {
             let more = match late.len() {
@@ -80,10 +83,8 @@ fn by_statuses(facts: &Facts, answer: &NoAnswer) -> Verdict {
 
 /// Whether a spec has not been observed although there was time.
 pub(super) fn is_late(of: &FleetFacts, now: Timestamp) -> bool {
-    let observed = of.fleet.status.as_ref().and_then(|status| status.observed_generation);
-    let generation = of.fleet.metadata.generation.unwrap_or_default();
     let had_time = of.written.is_some_and(|written| after(written, PATIENCE) < now);
-    had_time && observed.is_none_or(|observed| observed < generation)
+    had_time && !of.is_observed()
 }
 
 /// Which generation has not been observed, and since when.

@@ -144,6 +144,9 @@ pub(crate) fn now(case: &Case<'_>, whole: bool) -> Verdict {
     let Some(rollout) = case.rollout() else {
         return Verdict::Waits(format!("{groups}; the orchestrator is about to observe the fleet"));
     };
+    if !case.of.is_observed() {
+        return Verdict::Waits(format!("{groups}; the orchestrator is about to observe the newest spec"));
+    }
     let moved = rollout.last_progress.as_ref().map(|time| age::since(Some(time.0), now));
     let moved = moved.map_or_else(String::new, |moved| format!("; last progress {moved} ago"));
     let avoided: Vec<&str> =

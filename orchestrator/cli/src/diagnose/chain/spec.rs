@@ -20,6 +20,9 @@ pub(crate) fn accepted(case: &Case<'_>) -> Verdict {
             None => Verdict::Waits(format!("generation {generation} is about to be observed")),
         };
     };
+    if !case.of.is_observed() {
+        return Verdict::Waits(format!("generation {generation} is about to be observed"));
+    }
     let (name, namespace) = (case.name(), case.namespace());
     let refused = |about: Option<String>, by: &str, mut evidence: Vec<String>| {
         let words = case.condition("Stalled", "True").map(said);

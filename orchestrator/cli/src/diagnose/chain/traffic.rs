@@ -22,8 +22,9 @@ pub(super) fn flows(group: &Group<'_>) -> Stop {
     if status.phase != Phase::Ready {
         return Stop::Waits(group.message());
     }
-    let waited =
-        status.ready_since.as_ref().is_some_and(|since| after(since.0, PATIENCE) < group.case.facts.now);
+    // A group whose gate is shut, or whose head is listed as not ready, has no `readySince`.
+    let since = status.ready_since.as_ref().or(status.phase_since.as_ref());
+    let waited = since.is_some_and(|since| after(since.0, PATIENCE) < group.case.facts.now);
     if !waited {
         return Stop::No;
     }

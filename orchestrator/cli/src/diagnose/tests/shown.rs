@@ -59,6 +59,7 @@ fn no_kuberay() {
 fn no_orchestrator() {
     insta::assert_snapshot!(shown(&broken(|world| {
         world.lease["spec"]["renewTime"] = json!("2026-03-01T11:40:00.000000Z");
+        world.answers = |facts| facts.renews = Some(false);
         let status = &mut world.orchestrators[0]["status"];
         status["conditions"] = json!([{"type": "Ready", "status": "False"}]);
         status["containerStatuses"] = json!([{

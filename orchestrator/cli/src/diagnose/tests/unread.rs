@@ -154,11 +154,31 @@ fn clocks_that_differ_do_not_unseat_a_leader() {
     for time in ["2026-03-01T11:10:00Z", "2026-03-01T13:10:00Z"] {
         let mut world = World::new();
         world.lease["spec"]["renewTime"] = json!(time);
+        // It could not be read again.
+        assert_eq!(world.first(), None, "{time}");
+        assert_eq!(step(&world.facts(), Link::Orchestrator).state, State::Unknown, "{time}");
+        world.answers = |facts| facts.renews = Some(false);
         assert_eq!(world.first().unwrap().0.link, Link::Orchestrator, "{time}");
         world.answers = |facts| facts.renews = Some(true);
         assert_eq!(world.first(), None, "{time}");
         assert!(step(&world.facts(), Link::Orchestrator).says.contains("its clock differs"));
     }
+}
+
+/// A spec that nobody has looked at is neither accepted nor well, whatever the status says of the one before.
+#[test]
+fn what_was_said_of_an_earlier_spec_is_not_said_of_this_one() {
+    let mut world = World::new();
+    world.fleet["status"]["observedGeneration"] = json!(3);
+    let facts = |world: &World| {
+        let mut facts = world.facts();
+        of(&mut facts).written = Some(facts.now);
+        facts
+    };
+    let steps = judge::judge(&facts(&world));
+    let spec = steps.iter().find(|step| step.link == Link::Spec).unwrap();
+    assert_eq!((spec.state, &*spec.says), (State::Waits, "generation 4 is about to be observed"));
+    assert!(steps.last().unwrap().state == State::Waits, "{steps:?}");
 }
 
 /// Without the lease one fleet that is late says nothing of the others.
@@ -170,7 +190,8 @@ fn a_late_fleet_beside_others_is_its_own_trouble() {
     let mut facts = World::new().facts();
     facts.lease = forbidden("leases");
     facts.fleets.as_mut().unwrap().items.extend(late.facts().fleets.unwrap().items);
-    assert_eq!(step(&facts, Link::Orchestrator).state, State::Ok);
+    // A status says nothing of whether anybody works now.
+    assert_eq!(step(&facts, Link::Orchestrator).state, State::Unknown);
     let wrong: Vec<_> = judge::judge(&facts).into_iter().filter(|step| step.state == State::Wrong).collect();
     assert_eq!(
         (wrong.len(), wrong[0].link, wrong[0].fleet.as_deref()),

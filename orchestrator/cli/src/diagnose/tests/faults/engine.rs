@@ -1,6 +1,6 @@
 //! Faults of Ray, engines and traffic.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{Fault, ended, failed, stands};
 use crate::diagnose::answer::NoAnswer;
@@ -161,10 +161,22 @@ pub(super) const FAULTS: &[Fault] = &[
         looks: |world| {
             world.pod(1, "head")["status"]["conditions"] =
                 json!([{"type": "ContainersReady", "status": "True"}]);
+            // As the orchestrator writes it of a group that takes no traffic.
+            world.group(1)["readySince"] = Value::Null;
         },
         link: Link::Traffic,
         about: "rayfleet.io/serving",
         words: &["is not open"],
+    },
+    Fault {
+        name: "the head is listed as not ready",
+        looks: |world| {
+            world.endpoints[1].ready = false;
+            world.group(1)["readySince"] = Value::Null;
+        },
+        link: Link::Traffic,
+        about: "endpoints",
+        words: &["does not list its head", "as ready"],
     },
     Fault {
         name: "the Service selects another pod",

@@ -73,6 +73,18 @@ pub(super) const FAULTS: &[Fault] = &[
         words: &["InvalidRayClusterSpec", "the rayVersion is odd"],
     },
     Fault {
+        name: "KubeRay's operator does not act, and has warned about an earlier RayCluster of the name",
+        looks: |world| {
+            stands(world, "Provisioning", 9, "0 of 2 pods are ready");
+            world.pods.truncate(2);
+            world.warn("RayCluster", &group_name(1), "InvalidRayClusterSpec", "the rayVersion is odd");
+            world.events[0]["lastTimestamp"] = json!("2026-03-01T11:50:00Z");
+        },
+        link: Link::RayClusters,
+        about: "status",
+        words: &["KubeRay has made 0 of its 2 pods"],
+    },
+    Fault {
         name: "MultiKueue manages the RayCluster",
         looks: |world| {
             stands(world, "Provisioning", 9, "managedBy");

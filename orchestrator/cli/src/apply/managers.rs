@@ -60,24 +60,24 @@ pub(super) fn ours<'c>(conflicts: impl IntoIterator<Item = &'c str>) -> bool {
 mod tests {
     use super::*;
 
-    fn entry(manager: &str, operation: &str, fields: Value) -> Value {
+    fn entry(manager: &str, operation: &str, fields: &Value) -> Value {
         json!({"manager": manager, "operation": operation, "fieldsType": "FieldsV1", "fieldsV1": fields})
     }
 
     #[test]
     fn what_kubectl_applied_itself_belongs_to_its_server_side_manager() {
         let spec = |field: &str| json!({"f:spec": {field: {}}});
-        let mut status = entry(CLIENT_SIDE, "Update", json!({"f:status": {}}));
+        let mut status = entry(CLIENT_SIDE, "Update", &json!({"f:status": {}}));
         status["subresource"] = json!("status");
         let before = json!([
-            entry(CLIENT_SIDE, "Update", spec("f:replicas")),
+            entry(CLIENT_SIDE, "Update", &spec("f:replicas")),
             status,
-            entry("manager", "Update", spec("f:paused"))
+            entry("manager", "Update", &spec("f:paused"))
         ]);
         let after = json!([
             status,
-            entry("manager", "Update", spec("f:paused")),
-            entry(SERVER_SIDE, "Apply", spec("f:replicas"))
+            entry("manager", "Update", &spec("f:paused")),
+            entry(SERVER_SIDE, "Apply", &spec("f:replicas"))
         ]);
         assert_eq!(upgraded(&before), Some(after.clone()));
         assert_eq!(upgraded(&after), None);
@@ -87,11 +87,11 @@ mod tests {
     #[test]
     fn fields_of_both_managers_are_united() {
         let before = json!([
-            entry(SERVER_SIDE, "Apply", json!({"f:spec": {"f:model": {"f:name": {}}}})),
-            entry(CLIENT_SIDE, "Update", json!({"f:spec": {"f:model": {"f:source": {}}, "f:replicas": {}}}))
+            entry(SERVER_SIDE, "Apply", &json!({"f:spec": {"f:model": {"f:name": {}}}})),
+            entry(CLIENT_SIDE, "Update", &json!({"f:spec": {"f:model": {"f:source": {}}, "f:replicas": {}}}))
         ]);
         let fields = json!({"f:spec": {"f:model": {"f:name": {}, "f:source": {}}, "f:replicas": {}}});
-        assert_eq!(upgraded(&before), Some(json!([entry(SERVER_SIDE, "Apply", fields)])));
+        assert_eq!(upgraded(&before), Some(json!([entry(SERVER_SIDE, "Apply", &fields)])));
     }
 
     #[test]

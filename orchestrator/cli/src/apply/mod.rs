@@ -9,8 +9,7 @@ use std::time::Duration;
 
 use args::ApplyArgs;
 use manifest::Wanted;
-use rayfleet_cli_kit::{CliError, Terminal, input};
-use tokio::time::Instant;
+use rayfleet_cli_kit::{CliError, Terminal, age, clock, input};
 use write::Writer;
 
 use crate::args::RolloutStatusArgs;
@@ -68,10 +67,11 @@ async fn wait(
     fleets: &Fleets,
     terminal: &Terminal,
 ) -> Result<(), CliError> {
-    let start = Instant::now();
+    let start = clock::now();
     for fleet in wanted {
         // No time left is not the same as no limit.
-        let left = args.timeout.saturating_sub(start.elapsed()).max(Duration::from_millis(1));
+        let left =
+            args.timeout.saturating_sub(age::between(start, clock::now())).max(Duration::from_millis(1));
         let timeout = if args.timeout.is_zero() { Duration::ZERO } else { left };
         let status = RolloutStatusArgs { fleet: fleet.name.clone(), watch: true, timeout };
         rollout::status::run(&status, &of(fleet, fleets), terminal).await?;

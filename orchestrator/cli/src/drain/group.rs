@@ -1,5 +1,6 @@
 //! `drain GROUP`: asks for another group in place of one, and follows that.
 
+use std::fmt::Write;
 use std::time::Duration;
 
 use rayfleet_api::names::ANNOTATION_REPLACE;
@@ -86,14 +87,11 @@ fn state(fleet: &Fleet, name: &str) -> State {
     };
     if let Some(rollout) = fleet.rollout.as_ref().filter(|it| it.step != RolloutStep::Complete.as_str()) {
         let parts = std::iter::once(&rollout.step).chain(&rollout.reason).map(|text| one_line(text));
-        line.push_str(&format!("\n  {}", parts.collect::<Vec<_>>().join(": ")));
+        let _ = write!(line, "\n  {}", parts.collect::<Vec<_>>().join(": "));
     }
     if let Some(stalled) = fleet.condition("Stalled").filter(|condition| condition.needs_attention()) {
-        line.push_str(&format!(
-            "\n  ! Stalled ({}): {}",
-            one_line(&stalled.reason),
-            one_line(&stalled.message)
-        ));
+        let (reason, message) = (one_line(&stalled.reason), one_line(&stalled.message));
+        let _ = write!(line, "\n  ! Stalled ({reason}): {message}");
     }
     State::Waiting(line)
 }

@@ -1,5 +1,6 @@
 //! The command on the simulated API server.
 
+use std::fmt::Write;
 use std::time::Duration;
 
 use rayfleet_api::names::{LABEL_FLEET, RAY_LABEL_CLUSTER};
@@ -120,7 +121,7 @@ async fn a_name_that_stands_for_nothing_or_for_two_things_is_refused() {
     let mut faults = String::new();
     for name in [GROUP, "nobody", "pod/x", "someones-own", "node/nobody"] {
         let fault = drained(name, 1, &server.fleets(), &Kept::default()).await.unwrap_err();
-        faults.push_str(&format!("{}: {fault}\n\n", fault.code()));
+        writeln!(faults, "{}: {fault}\n", fault.code()).unwrap();
     }
     insta::assert_snapshot!(faults);
     assert!(server.patches().is_empty());

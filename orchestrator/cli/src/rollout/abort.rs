@@ -93,6 +93,7 @@ fn changed(name: &str, named: &str) -> CliError {
 
 #[cfg(test)]
 mod tests {
+    use std::fmt::Write;
     use std::sync::atomic::{AtomicBool, Ordering};
 
     use rayfleet_cli_kit::Format;
@@ -177,7 +178,7 @@ mod tests {
             let server = with_history(fleet);
             let fault = abort(&server.fleets()).await.unwrap_err();
             assert_eq!(fault.code(), 1);
-            faults.push_str(&format!("{fault}\n\n"));
+            writeln!(faults, "{fault}\n").unwrap();
             assert!(server.patches().is_empty());
         }
         insta::assert_snapshot!(faults);

@@ -1,6 +1,7 @@
 //! The fields in which two contents differ, and what each does to groups, by the function that the orchestrator goes by. Pure.
 
 use std::collections::BTreeSet;
+use std::fmt::Write;
 
 use rayfleet_api::revision::{Revision as Hash, RevisionMatch};
 use serde_json::Value;
@@ -130,8 +131,8 @@ fn spelled(path: &[Step<'_>]) -> String {
                 }
                 text.push_str(name);
             }
-            Step::Field(name) => text.push_str(&format!("[{}]", Value::from(*name))),
-            Step::Item(index) => text.push_str(&format!("[{index}]")),
+            Step::Field(name) => drop(write!(text, "[{}]", Value::from(*name))),
+            Step::Item(index) => drop(write!(text, "[{index}]")),
         }
     }
     text

@@ -27,6 +27,7 @@ impl Job {
     }
 }
 
+#[expect(clippy::struct_excessive_bools, reason = "independent facts, not a state")]
 #[derive(Clone, Debug)]
 pub(super) struct SimGroup {
     pub(super) entry: GroupStatus,

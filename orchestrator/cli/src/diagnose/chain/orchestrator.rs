@@ -64,7 +64,7 @@ fn by_statuses(facts: &Facts, answer: &NoAnswer) -> Verdict {
     match (late.first(), answer) {
         // One that is late beside others that are not may be left out with --namespaces: that is said of it alone. A status says
         // nothing of whether anybody works now.
-        _ if fleets.iter().any(|of| of.is_observed()) => {
+        _ if fleets.iter().any(FleetFacts::is_observed) => {
             Verdict::Unknown(format!("the statuses of fleets follow their specs; {lease}"))
         }
         (Some(of), _) => {

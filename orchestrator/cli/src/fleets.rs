@@ -7,7 +7,7 @@ use std::time::Duration;
 use k8s_openapi::api::apps::v1::ControllerRevision;
 use kube::api::{GetParams, ListParams, Patch, PatchParams};
 use kube::core::request::Error as BadRequest;
-use kube::core::{ApiResource, DynamicObject, Request};
+use kube::core::{ApiResource, DynamicObject, Request, Status};
 use kube::{Api, Client, Resource};
 use rayfleet_api::RayClusterFleet;
 use rayfleet_api::names::LABEL_FLEET;
@@ -70,18 +70,28 @@ impl Fleets {
 
     /// One fleet, or `None` if it does not exist.
     pub(crate) async fn find(&self, fleet: &str) -> Result<Option<DynamicObject>, CliError> {
-        let text = self.find_at(self.at(false).get(fleet, &GetParams::default())).await?;
+        let request = self.at(false).get(fleet, &GetParams::default());
+        let text = self.find_if(request, Status::is_not_found).await?;
         text.map(|text| self.read(fleet, &text)).transpose()
     }
 
-    /// The text of any object, or `None` if it does not exist.
+    /// The text of any object, or `None` if it does not exist, or none of its kind does.
     pub(crate) async fn find_at(
         &self,
         request: Result<http::Request<Vec<u8>>, BadRequest>,
     ) -> Result<Option<String>, CliError> {
+        self.find_if(request, |status| status.code == 404).await
+    }
+
+    /// The text of an object, or `None` if the refusal says that it is missing.
+    async fn find_if(
+        &self,
+        request: Result<http::Request<Vec<u8>>, BadRequest>,
+        is_missing: impl Fn(&Status) -> bool,
+    ) -> Result<Option<String>, CliError> {
         let call = async {
             match self.client.request_text(request.map_err(kube::Error::BuildRequest)?).await {
-                Err(kube::Error::Api(status)) if status.is_not_found() => Ok(None),
+                Err(kube::Error::Api(status)) if is_missing(&status) => Ok(None),
                 answer => answer.map(Some),
             }
         };

@@ -69,9 +69,9 @@ async fn wait(
 ) -> Result<(), CliError> {
     let start = clock::now();
     for fleet in wanted {
-        // No time left is not the same as no limit.
-        let left =
-            args.timeout.saturating_sub(age::between(start, clock::now())).max(Duration::from_millis(1));
+        // In whole seconds, as it is said when time is up. No time left is not the same as no limit.
+        let spent = Duration::from_secs(age::between(start, clock::now()).as_secs());
+        let left = args.timeout.saturating_sub(spent).max(Duration::from_millis(1));
         let timeout = if args.timeout.is_zero() { Duration::ZERO } else { left };
         let status = RolloutStatusArgs { fleet: fleet.name.clone(), watch: true, timeout };
         rollout::status::run(&status, &of(fleet, fleets), terminal).await?;

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use args::ApplyArgs;
 use manifest::Wanted;
-use rayfleet_cli_kit::{CliError, Terminal, age, clock, input};
+use rayfleet_cli_kit::{CliError, Terminal, input};
 use write::Writer;
 
 use crate::args::RolloutStatusArgs;
@@ -67,11 +67,11 @@ async fn wait(
     fleets: &Fleets,
     terminal: &Terminal,
 ) -> Result<(), CliError> {
-    let start = clock::now();
+    let end = tokio::time::sleep(args.timeout).deadline();
     for fleet in wanted {
-        // In whole seconds, as it is said when time is up. No time left is not the same as no limit.
-        let spent = Duration::from_secs(age::between(start, clock::now()).as_secs());
-        let left = args.timeout.saturating_sub(spent).max(Duration::from_millis(1));
+        let now = tokio::time::sleep(Duration::ZERO).deadline();
+        // No time left is not the same as no limit.
+        let left = end.saturating_duration_since(now).max(Duration::from_millis(1));
         let timeout = if args.timeout.is_zero() { Duration::ZERO } else { left };
         let status = RolloutStatusArgs { fleet: fleet.name.clone(), watch: true, timeout };
         rollout::status::run(&status, &of(fleet, fleets), terminal).await?;

@@ -22,44 +22,54 @@ built() { # where cargo puts the programs of PROFILE
 build_rayfleet() {
   # What is shipped has no features but its own. For tests those of the whole workspace are taken, as everywhere in hack/test:
   # with others all libraries would be compiled again.
-  local of=(-p rayfleet-orchestrator -p kubectl-rayfleet -p rayfleet-e2e)
+  local of=(-p rayfleet-orchestrator -p rayfleet-gateway -p kubectl-rayfleet -p rayfleet-e2e)
   if [[ $PROFILE == dev ]]; then of=(--workspace); fi
   (cd "$REPO" && cargo build --locked --profile "$PROFILE" "${of[@]}" \
-    --bin rayfleet-orchestrator --bin kubectl-rayfleet --bin rayfleet-quickstart --bin rayfleet-load)
+    --bin rayfleet-orchestrator --bin rayfleet-gateway --bin kubectl-rayfleet --bin rayfleet-quickstart --bin rayfleet-load)
 }
 
-image_name() { awk '$1 == "image:" { print $2; exit }' "$REPO/manifests/orchestrator/deployment.yaml"; }
+PROGRAMS=(orchestrator gateway)        # those that have an image
 
-load_orchestrator() { # into the nodes of the local cluster, unless it is the one that they have
-  local binary tar name stamp
-  binary=$(built)/rayfleet-orchestrator
-  tar=$REPO/target/orchestrator.tar
-  stamp=$(sha256sum <"$binary" | cut -c1-32)
-  # Short names are Docker Hub's.
-  name=$(image_name)
-  if [[ ${name%%/*} != *[.:]* ]]; then name=docker.io/$name; fi
-  if [[ $(installed_binary) != "$stamp" ]]; then
-    # Without debug information the image is a tenth of the size, and is in the nodes at once.
-    if command -v strip >/dev/null; then
-      mkdir -p "$REPO/target/image"
-      strip -o "$REPO/target/image/rayfleet-orchestrator" "$binary"
-      binary=$REPO/target/image/rayfleet-orchestrator
-    fi
-    "$HACK/cluster" image "$name" "$binary" "$tar"
-    "$HACK/cluster" load "$tar"
-    rm -f "$tar" "$tar.sha256"
+image_name() { awk '$1 == "image:" { print $2; exit }' "$REPO/manifests/$1/deployment.yaml"; }
+
+stamp_of_programs() {
+  local program
+  for program in "${PROGRAMS[@]}"; do cat "$(built)/rayfleet-$program"; done | sha256sum | cut -c1-32
+}
+
+load_images() { # into the nodes of the local cluster, unless they are those that it has
+  local program
+  if [[ $(installed_programs) != "$(stamp_of_programs)" ]]; then
+    for program in "${PROGRAMS[@]}"; do load_image "$program"; done
   fi
 }
 
-installed_binary() { # the hash of the program that the cluster runs
+load_image() {
+  local binary name tar=$REPO/target/$1.tar
+  binary=$(built)/rayfleet-$1
+  # Short names are Docker Hub's.
+  name=$(image_name "$1")
+  if [[ ${name%%/*} != *[.:]* ]]; then name=docker.io/$name; fi
+  # Without debug information the image is a tenth of the size, and is in the nodes at once.
+  if command -v strip >/dev/null; then
+    mkdir -p "$REPO/target/image"
+    strip -o "$REPO/target/image/rayfleet-$1" "$binary"
+    binary=$REPO/target/image/rayfleet-$1
+  fi
+  "$HACK/cluster" image "$name" "$binary" "$tar"
+  "$HACK/cluster" load "$tar"
+  rm -f "$tar" "$tar.sha256"
+}
+
+installed_programs() { # the hash of the programs whose images the cluster has
   kube -n "$SYSTEM_NAMESPACE" get deployment "$DEPLOYMENT" \
-    -o 'jsonpath={.spec.template.metadata.annotations.rayfleet\.local/binary}' 2>/dev/null || true
+    -o 'jsonpath={.spec.template.metadata.annotations.rayfleet\.local/programs}' 2>/dev/null || true
 }
 
 apply_rayfleet() { # the annotation makes a new program roll out although the image's name is the same
   local stamp patch
-  stamp=$(sha256sum <"$(built)/rayfleet-orchestrator" | cut -c1-32)
-  patch="{\"spec\":{\"template\":{\"metadata\":{\"annotations\":{\"rayfleet.local/binary\":\"$stamp\"}}}}}"
+  stamp=$(stamp_of_programs)
+  patch="{\"spec\":{\"template\":{\"metadata\":{\"annotations\":{\"rayfleet.local/programs\":\"$stamp\"}}}}}"
   kube apply -k "$REPO/manifests"
   if [[ -n ${CONTEXT:-} ]]; then
     if [[ -n ${ORCHESTRATOR_IMAGE:-} ]]; then
@@ -79,7 +89,7 @@ apply_rayfleet() { # the annotation makes a new program roll out although the im
 install_locally() {
   eval "$("$HACK/cluster" env)"
   step "Build Rayfleet ($PROFILE; some minutes the first time)" "see the log; the compiler's words come first" build_rayfleet
-  step "Load the orchestrator's image into the nodes" "see the log; hack/cluster status" load_orchestrator
+  step "Load Rayfleet's images into the nodes" "see the log; hack/cluster status" load_images
   step "Install Rayfleet from manifests/" "kubectl -n $SYSTEM_NAMESPACE describe pods" apply_rayfleet
   PATH=$(built):$PATH
   export PATH

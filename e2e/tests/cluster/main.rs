@@ -8,6 +8,7 @@ mod bad_input;
 mod bounds;
 mod deaths;
 mod faults;
+mod gateway;
 mod kuberay_missing;
 mod lifecycle;
 mod light;

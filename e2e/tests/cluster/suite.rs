@@ -124,6 +124,18 @@ impl Suite {
         self.under_load_with_deaths(fleet, connections, bounds, async move |_: &Deaths| change().await).await
     }
 
+    /// The same through another Service that leads to the fleet.
+    pub(crate) async fn under_load_through(
+        &self,
+        service: &str,
+        fleet: &Fleet,
+        connections: Connections,
+        bounds: Bounds,
+        change: impl AsyncFnOnce() -> anyhow::Result<()>,
+    ) -> anyhow::Result<Observations> {
+        self.under_any_load(service, fleet, connections, bounds, async move |_: &Deaths| change().await).await
+    }
+
     /// The same for a change in which engines die: requests that were, or may have been, sent to a dead
     /// engine may fail. They are counted and reported; no other may fail.
     pub(crate) async fn under_load_with_deaths(
@@ -133,7 +145,18 @@ impl Suite {
         bounds: Bounds,
         change: impl AsyncFnOnce(&Deaths) -> anyhow::Result<()>,
     ) -> anyhow::Result<Observations> {
-        let endpoint = Endpoint::of(&self.cluster, &fleet.name, &self.tools).await?;
+        self.under_any_load(&fleet.name, fleet, connections, bounds, change).await
+    }
+
+    async fn under_any_load(
+        &self,
+        service: &str,
+        fleet: &Fleet,
+        connections: Connections,
+        bounds: Bounds,
+        change: impl AsyncFnOnce(&Deaths) -> anyhow::Result<()>,
+    ) -> anyhow::Result<Observations> {
+        let endpoint = Endpoint::of(&self.cluster, service, &self.tools).await?;
         let model = served_model(&endpoint.target, PATIENCE).await?;
         let load = Load::start(&plan(endpoint.target.clone(), model, connections));
         let deaths = Deaths::new(fleet, load.started());

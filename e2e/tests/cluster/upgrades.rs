@@ -1,5 +1,6 @@
-//! An upgrade of the pods under load that goes as the plan has it although the orchestrator is killed twice in the middle of it:
-//! when a new group is starting, and when an old one is draining; the second time KubeRay's operator with it. Then undo.
+//! An upgrade of the pods under load, sent through the gateway, that goes as the plan has it although the orchestrator is killed twice in the middle of it:
+//! when a new group is starting, and when an old one is draining; the second time KubeRay's operator with it. Then undo, in which a pod of
+//! the gateway goes.
 
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use rayfleet_e2e::cluster::{KUBERAY_NAMESPACE, SYSTEM_NAMESPACE};
 use rayfleet_e2e::demo::places;
 
 use crate::bounds::{Bounds, within};
+use crate::gateway;
 use crate::light::{self, REPLICAS, ROLLOUT};
 use crate::suite::{Connections, Suite};
 use crate::takeover::{kill, no_strays};
@@ -30,14 +32,18 @@ pub(crate) async fn through_kills_and_undone(suite: &Suite) -> anyhow::Result<()
     let manifest = light::bounded(1, 0)?;
     let (fleet, before) = light::ensure_fleet(suite, &manifest).await?;
     let old = light::only_revision(&before)?;
-    suite
-        .under_load(&fleet, Connections::FreshAndKept, WHOLE, async || {
+    gateway::with_gateway(suite, async || {
+        let change = async || {
             let changed = light::with_template(manifest.clone(), 2);
             template(suite, &fleet, &changed, &old.0).await?;
             undo(suite, &fleet, &old).await
-        })
-        .await
-        .map(drop)
+        };
+        suite
+            .under_load_through(gateway::SERVICE, &fleet, Connections::FreshAndKept, WHOLE, change)
+            .await
+            .map(drop)
+    })
+    .await
 }
 
 /// The upgrade. The successors of those who are killed finish it as if nothing had been.
@@ -79,6 +85,7 @@ async fn undo(suite: &Suite, fleet: &Fleet, to: &(String, String)) -> anyhow::Re
     let observations = within(fleet, WHOLE, async || {
         let args = ["rayfleet", "rollout", "undo", fleet.name.as_str()];
         suite.console.say(suite.tools.run(&args, None, COMMAND).await?.trim_end());
+        gateway::delete_one(suite).await?;
         light::settle(suite, fleet, ROLLOUT).await.map(drop)
     })
     .await?;

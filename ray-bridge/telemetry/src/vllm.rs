@@ -14,6 +14,8 @@ pub const WAITING: &str = "vllm:num_requests_waiting";
 /// compiled, they have no slot for their adapter, or their key-value cache is being transferred. vLLM sets all three gauges after each
 /// step, also an empty one (0.32, `v1/core/sched/scheduler.py` `make_stats`, `v1/metrics/loggers.py` `record`).
 const WAITING_BY_REASON: &str = "vllm:num_requests_waiting_by_reason";
+/// Share of the key-value cache in use, 0 to 1, for each engine core.
+const KV_USE: &str = "vllm:kv_cache_usage_perc";
 /// Generated tokens.
 const GENERATED: &str = "vllm:generation_tokens_total";
 
@@ -25,20 +27,22 @@ const SERIES: [&str; 8] = [
     "vllm:prompt_tokens_total",
     "vllm:iteration_tokens_total_count",
     "vllm:prefix_cache_queries_total",
-    "vllm:kv_cache_usage_perc",
+    KV_USE,
     RUNNING,
     WAITING,
     WAITING_BY_REASON,
 ];
 
 /// What one text says about an engine's requests, over all of its cores.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Reading {
     /// Requests running and waiting; `None` if the text has neither gauge.
     pub in_flight: Option<u64>,
     /// A fingerprint that differs from that of an earlier reading if the engine has made a step since, and only then; its size has no
     /// meaning. `None` if the text does not count tokens.
     pub progress: Option<u64>,
+    /// Largest share of its key-value cache that a core uses, 0 to 1.
+    pub kv_use: Option<f64>,
     /// Deferred requests, if the engine has no other ones; 0 if it has, or if it does not report the reason.
     pub deferred: u64,
 }
@@ -47,6 +51,7 @@ impl Reading {
     /// Reads a text, whoever wrote it.
     pub fn of(text: &[u8]) -> Self {
         let (mut running, mut waiting, mut deferred) = (None, None, None);
+        let mut kv_use: Option<f64> = None;
         let (mut counts_tokens, mut steps) = (false, DefaultHasher::new());
         for sample in samples(text, &SERIES) {
             match sample.name {
@@ -58,6 +63,7 @@ impl Reading {
                     }
                     continue;
                 }
+                KV_USE => kv_use = sooner_full(kv_use, sample.value),
                 name => counts_tokens |= name == GENERATED,
             }
             (sample.name, sample.labels, sample.value.to_bits()).hash(&mut steps);
@@ -68,9 +74,18 @@ impl Reading {
         Self {
             in_flight: gauges.map(number),
             progress: counts_tokens.then(|| steps.finish()),
+            kv_use,
             deferred: if has_others { 0 } else { deferred },
         }
     }
+}
+
+/// The larger share, of what can be one.
+fn sooner_full(known: Option<f64>, share: f64) -> Option<f64> {
+    if !(0.0..=1.0).contains(&share) {
+        return known;
+    }
+    Some(known.map_or(share, |known| known.max(share)))
 }
 
 /// Adds what can be a number of requests.
@@ -103,6 +118,14 @@ mod tests {
             vllm:num_requests_waiting{engine=\"0\",model_name=\"a b\"} 4.0\n\
             vllm:num_requests_waiting_by_reason{engine=\"0\",reason=\"capacity\"} 4.0\n";
         assert_eq!(read(text).in_flight, Some(7));
+    }
+
+    #[test]
+    fn the_core_whose_cache_is_fullest_counts() {
+        let text = "vllm:kv_cache_usage_perc{engine=\"0\"} 0.25\nvllm:kv_cache_usage_perc{engine=\"1\"} 0.5\n\
+            vllm:kv_cache_usage_perc{engine=\"2\"} NaN\nvllm:kv_cache_usage_perc{engine=\"3\"} 7\n";
+        assert_eq!(read(text).kv_use, Some(0.5));
+        assert_eq!(read("").kv_use, None);
     }
 
     #[test]

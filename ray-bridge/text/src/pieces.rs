@@ -6,18 +6,25 @@ use serde::de::IgnoredAny;
 
 /// Names, in quotes as they stand, and values of an object; `None` if it is none.
 pub fn fields(text: &str) -> Option<Vec<(&str, &str)>> {
-    let mut rest = text.trim_start().strip_prefix('{')?.trim_start();
     let mut found = Vec::new();
+    each_field(text, |name, value| found.push((name, value)))?;
+    Some(found)
+}
+
+/// Takes each field of an object by itself, so that it does not matter how many there are; `None` if it is none, which may turn out after
+/// some were taken.
+pub fn each_field<'a>(text: &'a str, mut take: impl FnMut(&'a str, &'a str)) -> Option<()> {
+    let mut rest = text.trim_start().strip_prefix('{')?.trim_start();
     if rest.starts_with('}') {
-        return Some(found);
+        return Some(());
     }
     loop {
         let (name, after) = value(rest)?;
         let (value, after) = value(after.trim_start().strip_prefix(':')?)?;
-        found.push((name, value));
+        take(name, value);
         rest = next(after, '}')?;
         if rest.is_empty() {
-            return Some(found);
+            return Some(());
         }
     }
 }

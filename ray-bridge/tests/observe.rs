@@ -20,6 +20,7 @@ const STAGE_1: &str = "a0bbc55d907b00c23dd529ca20054430208ebd708dc2a58a576321bc"
 fn plan() -> Placement {
     let slot = |rank: u32, node: &str| RankSlot {
         rank,
+        data_rank: None,
         tensor_rank: rank % 2,
         stage: rank / 2,
         node_id: NodeId::from(node),

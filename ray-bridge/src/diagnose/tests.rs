@@ -49,6 +49,7 @@ fn cluster(dead: &[&str]) -> ClusterState {
 fn rank(rank: u32, node: &str, death: Option<&str>) -> RankState {
     RankState {
         rank,
+        data_rank: None,
         tensor_rank: 0,
         stage: rank,
         node_id: Some(NodeId::from(node)),
@@ -61,6 +62,7 @@ fn rank(rank: u32, node: &str, death: Option<&str>) -> RankState {
 fn engine() -> EngineState {
     let slot = |rank: u32, node: &str| RankSlot {
         rank,
+        data_rank: None,
         tensor_rank: 0,
         stage: rank,
         node_id: NodeId::from(node),

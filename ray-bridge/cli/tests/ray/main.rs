@@ -8,6 +8,7 @@ mod api;
 mod clock;
 mod cluster;
 mod engine;
+mod engines;
 mod faults;
 mod node;
 mod processes;
@@ -78,6 +79,13 @@ fn tests() -> Vec<Test> {
             limit: minutes(10),
             heavy: true,
             run: |cluster| Box::pin(vllm::answers(cluster)),
+        },
+        Test {
+            name: "vllm_engines_share_experts_over_two_nodes",
+            gpus: &[2, 2],
+            limit: minutes(10),
+            heavy: true,
+            run: |cluster| Box::pin(engines::share_experts(cluster)),
         },
     ]
 }

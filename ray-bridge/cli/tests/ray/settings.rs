@@ -12,6 +12,10 @@ pub(crate) struct Settings {
     venv: PathBuf,
     /// The model of both engines.
     pub(crate) model: PathBuf,
+    /// A mixture of experts, for vLLM.
+    pub(crate) experts: PathBuf,
+    /// What vLLM has found out about the models' classes.
+    pub(crate) notes: PathBuf,
     /// Logs of this cluster's nodes, and model files; kept until the next cluster of its size.
     pub(crate) logs: PathBuf,
 }
@@ -34,7 +38,8 @@ impl Settings {
             std::fs::remove_dir_all(&logs).with_context(|| logs.display().to_string())?;
         }
         std::fs::create_dir_all(&logs).with_context(|| logs.display().to_string())?;
-        Ok(Self { venv, model, logs })
+        let models = local.join("models");
+        Ok(Self { venv, model, experts: models.join("tiny-experts"), notes: models.join("vllm-notes"), logs })
     }
 
     /// Environment of `ray start` on every node.

@@ -2,7 +2,8 @@
 Left to itself vLLM makes its own (`CoreEngineActorManager.create_dp_placement_groups` in vllm/v1/engine/utils.py),
 on nodes of its choice. Runs in the process of the API server."""
 
-from typing import Any, List, NamedTuple
+import threading
+from typing import Any, List, NamedTuple, Sequence
 
 
 class EnginesError(RuntimeError):
@@ -10,9 +11,10 @@ class EnginesError(RuntimeError):
 
 
 class Engines(NamedTuple):
-    """The placement groups by data-parallel rank, and the address of the first rank's node. In each group the bundles
-    of the ranks come first, then that of the engine's core, as vLLM expects it."""
+    """The launch's name, the placement groups by data-parallel rank, and the address of the first rank's node. In each
+    group the bundles of the ranks come first, then that of the engine's core, as vLLM expects it."""
 
+    name: str
     groups: List[Any]
     first_address: str
 
@@ -38,6 +40,13 @@ class Engines(NamedTuple):
                     vllm_config=vllm_config, placement_groups=engines.groups, local_dp_ranks=local_ranks(engines.groups), **more
                 )
 
+            def monitor_engine_liveness(self) -> None:
+                """Blocks until a core ends, then ends the others; vLLM ends its server after that. vLLM's own notices
+                the death of a core's process alone: after an exception in a step, or a dead rank, requests would wait
+                for ever."""
+                print(await_end(self.get_run_refs(), self.manager_stopped), flush=True)
+                self.shutdown()
+
         utils.CoreEngineActorManager = PlacedEngines
 
     def open_store(self) -> Any:
@@ -47,7 +56,7 @@ class Engines(NamedTuple):
         from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
         strategy = PlacementGroupSchedulingStrategy(placement_group=self.groups[0], placement_group_bundle_index=0)
-        actor = ray.remote(num_cpus=0)(Store).options(scheduling_strategy=strategy).remote()
+        actor = ray.remote(num_cpus=0)(Store).options(name=f"{self.name}/store", scheduling_strategy=strategy).remote()
         return actor, ray.get(actor.open.remote(self.first_address))
 
 
@@ -60,6 +69,28 @@ class Store:
 
         self._store = TCPStore(address, 0, is_master=True, wait_for_workers=False)
         return self._store.port
+
+
+def await_end(runs: Sequence[Any], stopped: threading.Event) -> str:
+    """Waits until one of the cores, which run as long as their engine, ends, and says which and why; or until it was
+    stopped."""
+    import ray
+
+    while not stopped.is_set():
+        ended, _ = ray.wait(list(runs), timeout=5)
+        if ended:
+            return f"EngineDeadError: engine core DP{list(runs).index(ended[0])} ended: {_why(ended[0])}"
+    return "the engine cores were stopped"
+
+
+def _why(run: Any) -> str:
+    import ray
+
+    try:
+        ray.get(run)
+    except Exception as error:  # noqa: BLE001 - whatever ended it is the report
+        return " ".join(str(getattr(error, "cause", None) or error).split())[:500]
+    return "it returned"
 
 
 def check(is_moe: bool, engines: int) -> None:

@@ -50,7 +50,9 @@ class Launch:
         self.memory = memory
         self.groups: List[Any] = []
         self.server: Optional[Any] = None
-        self.server_name = f"{spec.name}/api"
+        self.own = f"{spec.name}/"
+        """How the names of the launcher's own actors begin."""
+        self.server_name = f"{self.own}api"
         self.address = ""
         self.addresses: Dict[str, str] = {}
         self._next_look = 0.0
@@ -113,7 +115,7 @@ class Launch:
         self.addresses = _addresses()
         self.address = self.addresses[self.spec.api_server_node]
         first = self.addresses[self.spec.nodes[0]]
-        return self.server.serve.remote(self.spec, engines.Engines(self.groups, first) if self.spec.data > 1 else None)
+        return self.server.serve.remote(self.spec, engines.Engines(self.spec.name, self.groups, first) if self.spec.data > 1 else None)
 
     def _advance(self) -> None:
         """Enters the next phase if its condition is met, and notes a rank's death."""
@@ -125,7 +127,7 @@ class Launch:
 
     def _look(self) -> None:
         try:
-            found = ranks(self.groups, self.server_name)
+            found = ranks(self.groups, self.own)
         except Exception as error:  # noqa: BLE001 - an unreachable dashboard must not end an engine that serves
             print(f"ranks cannot be read: {error!r:.300}")
             self._next_look = time.monotonic() + 10.0
@@ -166,7 +168,7 @@ class Launch:
     def _cause(self, lines: List[str]) -> str:
         """The dead rank with its last lines, if Ray reports one, and the relevant lines of the output."""
         try:
-            dead = dead_by_itself(ranks(self.groups, self.server_name))
+            dead = dead_by_itself(ranks(self.groups, self.own))
         except Exception:  # noqa: BLE001 - the engine's own output remains
             dead = None
         if dead is None:

@@ -33,8 +33,8 @@ class Rank(NamedTuple):
     """It is the core of a data-parallel engine, which is no rank."""
 
 
-def ranks(groups: Sequence[Any], server_name: str) -> List[Rank]:
-    """All actors in the placement groups but the API server's. Raises whatever the state API raises."""
+def ranks(groups: Sequence[Any], own: str) -> List[Rank]:
+    """All actors in the placement groups but those whose names begin with `own`, the launcher's. Raises whatever the state API raises."""
     from ray import get_runtime_context
     from ray.util.state import list_actors
 
@@ -44,14 +44,14 @@ def ranks(groups: Sequence[Any], server_name: str) -> List[Rank]:
         # Their cores, and with them their ranks, belong to this job; one call however many there are.
         filters = [("job_id", "=", get_runtime_context().get_job_id())]
     actors = list_actors(filters=filters, detail=True, limit=10000, timeout=5, raise_on_missing_output=False)
-    return of_groups(actors, [group.id.hex() for group in groups], server_name)
+    return of_groups(actors, [group.id.hex() for group in groups], own)
 
 
-def of_groups(actors: Iterable[Any], groups: Sequence[str], server_name: str) -> List[Rank]:
-    """The actors in the placement groups with these ids, but the API server's."""
+def of_groups(actors: Iterable[Any], groups: Sequence[str], own: str) -> List[Rank]:
+    """The actors in the placement groups with these ids, but those whose names begin with `own`."""
     found = []
     for actor in actors:
-        if actor.name == server_name or actor.placement_group_id not in groups:
+        if (actor.name or "").startswith(own) or actor.placement_group_id not in groups:
             continue
         is_core = actor.class_name in _CORES
         engine = groups.index(actor.placement_group_id)

@@ -1,11 +1,12 @@
 """Which engines are refused, and that vLLM's manager is given the placement groups and the place to meet."""
 
 import sys
+import threading
 import unittest
 from types import ModuleType, SimpleNamespace
 from unittest import mock
 
-from rayfleet_engines import Engines, EnginesError, check
+from rayfleet_engines import Engines, EnginesError, await_end, check
 
 
 class Refused(unittest.TestCase):
@@ -36,7 +37,7 @@ class Placed(unittest.TestCase):
         with mock.patch.dict(sys.modules, names), mock.patch("rayfleet_engines.local_ranks", return_value=[0, 1]), mock.patch.object(
             Engines, "open_store", return_value=("actor", 5000)
         ):
-            Engines(["g0", "g1"], first_address).place()
+            Engines("chat", ["g0", "g1"], first_address).place()
             utils.CoreEngineActorManager(vllm_config=config, log_stats=True)
         return given, parallel
 
@@ -52,6 +53,34 @@ class Placed(unittest.TestCase):
     def test_a_dense_model_is_refused_before_any_engine_starts(self):
         with self.assertRaises(EnginesError):
             self.manager("10.0.0.1", is_moe=False)
+
+
+class Ends(unittest.TestCase):
+    def ray(self, ended, raised=None):
+        ray = ModuleType("ray")
+        ray.wait = lambda refs, timeout: (ended, [])
+
+        def get(_ref):
+            if raised is not None:
+                raise raised
+
+        ray.get = get
+        return mock.patch.dict(sys.modules, {"ray": ray})
+
+    def test_a_core_that_fails_in_a_step_is_an_end_with_its_cause(self):
+        with self.ray(["b"], RuntimeError("Executor failed.\n twice")):
+            said = await_end(["a", "b"], threading.Event())
+        self.assertEqual(said, "EngineDeadError: engine core DP1 ended: Executor failed. twice")
+
+    def test_a_core_that_returns_has_ended_too(self):
+        with self.ray(["a"]):
+            self.assertEqual(await_end(["a", "b"], threading.Event()), "EngineDeadError: engine core DP0 ended: it returned")
+
+    def test_a_stop_is_no_death(self):
+        stopped = threading.Event()
+        stopped.set()
+        with self.ray([]):
+            self.assertEqual(await_end(["a"], stopped), "the engine cores were stopped")
 
 
 if __name__ == "__main__":

@@ -44,10 +44,10 @@ class Engines(unittest.TestCase):
     def test_ranks_and_cores_are_told_apart_and_others_left_out(self):
         core = "DPMoEEngineCoreActor"
         actors = [
-            self.actor("g0", "chat/api", "ApiServer"), self.actor(None, "elsewhere"), self.actor("g9", "another"),
+            self.actor("g0", "chat/api", "ApiServer"), self.actor("g0", "chat/store", "Store"), self.actor(None, "elsewhere"), self.actor("g9", "another"),
             self.actor("g0", class_name=core), self.actor("g0", "vllm_Worker_1_dp0_TP0"), self.actor("g1", class_name=core, death=LOST),
         ]  # fmt: skip
-        found = of_groups(actors, ["g0", "g1"], "chat/api")
+        found = of_groups(actors, ["g0", "g1"], "chat/")
         self.assertEqual([(rank.name, rank.is_core) for rank in found], [("DP0", True), ("vllm_Worker_1_dp0_TP0", False), ("DP1", True)])
         self.assertIn("engine core DP1 on node ffffffffffff died: WORKER_DIED", obituary(dead_by_itself(found)))
 

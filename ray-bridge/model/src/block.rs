@@ -19,7 +19,7 @@ pub struct Model {
     /// The engine and its arguments.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub engine: Option<Engine>,
-    /// How many ranks there are; the product is the number of GPUs of the template.
+    /// How many ranks there are; their product is the number of GPUs of the template.
     pub parallelism: Parallelism,
     /// Which nodes the ranks go to. Default: as near to each other as can be.
     #[serde(default, skip_serializing_if = "Option::is_none")]

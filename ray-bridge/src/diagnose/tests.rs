@@ -117,6 +117,16 @@ fn dying(deaths: [Option<&str>; 2], health: Health) -> EngineState {
     }
 }
 
+#[test]
+fn the_engine_of_a_dead_rank_is_named() {
+    let mut dying = dying([None, Some(KILLED)], Health::Serving);
+    dying.deaths.iter_mut().for_each(|rank| rank.data_rank = Some(1));
+    let said = reported(&state(cluster(&[]), dying)).unwrap();
+    assert_eq!(said.trouble, Trouble::RankDied { ranks: vec![1] });
+    let first = said.evidence.first().unwrap();
+    assert!(first.starts_with("rank 1 of engine DP1 on b: The actor is dead"), "{first}");
+}
+
 fn state(cluster: ClusterState, engine: EngineState) -> RayState {
     RayState { cluster: Some(cluster), engine: Some(engine) }
 }

@@ -51,8 +51,8 @@ impl Settings {
         let set = |name, value: &str| (name, OsString::from(value));
         vec![
             ("PATH", path),
-            // The engine of this source tree, whatever the venv contains.
-            ("PYTHONPATH", repository.join("e2e/light_engine").into_os_string()),
+            // The engine and vLLM's platform of this source tree, whatever the venv contains.
+            ("PYTHONPATH", python_path(&repository)),
             set("PYTHONDONTWRITEBYTECODE", "1"),
             set("RAY_AUTH_MODE", "token"),
             set("RAY_AUTH_TOKEN", TOKEN),
@@ -64,4 +64,11 @@ impl Settings {
             set("RAY_USAGE_STATS_ENABLED", "0"),
         ]
     }
+}
+
+fn python_path(repository: &Path) -> OsString {
+    let mut path = repository.join("e2e/light_engine").into_os_string();
+    path.push(":");
+    path.push(repository.join("hack/python/vllm_cpu_ray"));
+    path
 }

@@ -202,7 +202,8 @@ async fn engines(cluster: &Cluster, actors: impl FnOnce(&mut Vec<Value>)) {
     let groups = changed("v0_placement_groups_vllm", |answer| {
         let found = &mut answer["data"]["result"]["result"];
         let group = |engine: usize| {
-            let bundle = |index: usize| json!({"bundle_id": {"bundle_index": index}, "node_id": node(engine)});
+            let bundle =
+                |index: usize| json!({"bundle_id": {"bundle_index": index}, "node_id": node(engine)});
             json!({
                 "placement_group_id": format!("g{engine}"), "name": format!("chat/dp{engine}"), "state": "CREATED",
                 "bundles": [bundle(0), bundle(1), bundle(2)],

@@ -29,8 +29,11 @@ fn agree(
     wanted: u64,
 ) -> anyhow::Result<()> {
     let name = &group.name;
-    let by_status: BTreeSet<RankAt> =
-        group.placement.iter().map(|rank| (rank.data, rank.tensor, rank.stage, rank.node.to_string())).collect();
+    let by_status: BTreeSet<RankAt> = group
+        .placement
+        .iter()
+        .map(|rank| (rank.data, rank.tensor, rank.stage, rank.node.to_string()))
+        .collect();
     ensure!(
         by_status == *by_ray,
         "group {name}: its status has the ranks (data, tensor, stage, node) at {by_status:?}, Ray at {by_ray:?}"
@@ -84,7 +87,8 @@ mod tests {
 
     #[test]
     fn a_rank_on_another_node_is_reported() {
-        let rank = |rank, stage, node: &str| RankPlacement { rank, data: None, tensor: 0, stage, node: node.into() };
+        let rank =
+            |rank, stage, node: &str| RankPlacement { rank, data: None, tensor: 0, stage, node: node.into() };
         let placement = vec![rank(0, 0, "a"), rank(1, 1, "b")];
         let group = GroupStatus { name: "g".into(), placement, ..GroupStatus::default() };
         let ray = BTreeSet::from([(None, 0, 0, "a".to_owned()), (None, 0, 1, "b".to_owned())]);

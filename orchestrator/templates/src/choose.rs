@@ -422,8 +422,13 @@ mod tests {
 
     #[test]
     fn data_parallel_engines_share_the_experts_and_have_a_cache_each() {
-        let demand =
-            |data| Demand { context: Some(32_768), data, tensor: Some(8), most_nodes: 2, ..Demand::default() };
+        let demand = |data| Demand {
+            context: Some(32_768),
+            data,
+            tensor: Some(8),
+            most_nodes: 2,
+            ..Demand::default()
+        };
         let alone = choice("deepseek-r1", "h200", &demand(None)).chosen.unwrap();
         let shared = choice("deepseek-r1", "h200", &demand(Some(2)));
         let fit = shared.chosen.unwrap();
@@ -435,7 +440,11 @@ mod tests {
         assert_eq!(others(&fit), others(&alone), "each engine has its own attention");
         assert!(fit.sequences > 2 * alone.sequences, "{} and {}", fit.sequences, alone.sequences);
         assert!(shared.notes.iter().any(|note| note.starts_with("2 engines share the 256 experts")));
-        assert_eq!(choice("deepseek-r1", "h200", &demand(Some(3))).chosen, None, "16 GPUs are no 3 engines of 8");
+        assert_eq!(
+            choice("deepseek-r1", "h200", &demand(Some(3))).chosen,
+            None,
+            "16 GPUs are no 3 engines of 8"
+        );
     }
 
     #[test]

@@ -68,7 +68,9 @@ mod tests {
         let model = Catalogue::embedded().unwrap().model("qwen3-235b", None).unwrap();
         let weights: Vec<_> =
             [8, 4, 2, 1].map(|tensor| (tensor, Weights::of(&model, u64::from(tensor)).unwrap())).into();
-        shapes(&weights, nodes, per_node, layers, 1).map(|(shape, _)| (shape.tensor, shape.pipeline)).collect()
+        shapes(&weights, nodes, per_node, layers, 1)
+            .map(|(shape, _)| (shape.tensor, shape.pipeline))
+            .collect()
     }
 
     #[test]

@@ -31,11 +31,7 @@ impl ValidModel {
             source: self.source.clone(),
             args: self.args.clone(),
             env: self.env.iter().map(|variable| (variable.name.clone(), variable.value.clone())).collect(),
-            shape: Shape::of(
-                self.parallelism.engines(),
-                self.parallelism.tensor,
-                self.parallelism.pipeline,
-            )?,
+            shape: Shape::of(self.parallelism.engines(), self.parallelism.tensor, self.parallelism.pipeline)?,
             port: self.port,
             placement_timeout: PLACEMENT,
             probe: Some(self.probe()),
@@ -130,7 +126,10 @@ mod tests {
         assert_eq!(of(3).parallelism.in_words(), "data 3 x tensor 2 x pipeline 2 = 12 ranks");
         assert_eq!(of(1).parallelism.in_words(), "tensor 2 x pipeline 2 = 4 ranks");
         let [refused] = of(1024).launch_problems().try_into().unwrap();
-        assert!(refused.to_string().starts_with("parallelism: data 1024 × tensor 2 × pipeline 2"), "{refused}");
+        assert!(
+            refused.to_string().starts_with("parallelism: data 1024 × tensor 2 × pipeline 2"),
+            "{refused}"
+        );
     }
 
     #[test]

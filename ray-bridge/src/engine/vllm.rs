@@ -13,7 +13,8 @@ pub(super) const MODELS: &str = "/v1/models";
 pub(super) const METRICS: &str = "/metrics";
 
 const SHAPE: &str = "the shape comes from the parallelism of the model; set that instead";
-const ENGINES: &str = "data-parallel engines are placed by the bridge; set data of the model's parallelism instead";
+const ENGINES: &str =
+    "data-parallel engines are placed by the bridge; set data of the model's parallelism instead";
 const REPLICAS: &str = "one engine is one replica of the model; raise the number of replicas instead";
 const ADDRESS: &str = "the bridge sets the address that it watches; set the port of the model instead";
 const NAME: &str = "the model's name and source are fields of their own; set those instead";

@@ -255,7 +255,8 @@ fn ranks(reply: &Value, shape: Option<Shape>) -> Vec<Rank> {
 
 fn rank(actor: &Value, shape: Option<Shape>) -> Option<Rank> {
     let text = |field: &str| actor[field].as_str().unwrap_or_default().to_owned();
-    let name = RankName::parse(actor["name"].as_str()?).filter(|_| actor["class_name"] == RANK_ACTOR_CLASS)?;
+    let name =
+        RankName::parse(actor["name"].as_str()?).filter(|_| actor["class_name"] == RANK_ACTOR_CLASS)?;
     Some(Rank {
         number: match shape {
             Some(shape) => name.rank_in(shape)?,

@@ -58,7 +58,8 @@ mod tests {
 
     /// A row of a group of four ranks: two data-parallel engines of as many stages.
     fn headers(stages: i64) -> String {
-        let of = |n: i64| Rank { data: Some(n / 2), stage: n % 2 * (stages - 1), number: n, node: "a".into() };
+        let of =
+            |n: i64| Rank { data: Some(n / 2), stage: n % 2 * (stages - 1), number: n, node: "a".into() };
         let group = Group { name: "g".into(), placement: (0..4).map(of).collect(), ..Group::default() };
         table(&[group]).unwrap().render(false)
     }

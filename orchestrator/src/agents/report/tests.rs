@@ -56,7 +56,15 @@ fn plan() -> Placement {
 }
 
 fn rank(stage: u32, node: Option<&str>, alive: bool) -> RankState {
-    RankState { rank: stage, data_rank: None, tensor_rank: 0, stage, node_id: node.map(NodeId::from), alive, death: None }
+    RankState {
+        rank: stage,
+        data_rank: None,
+        tensor_rank: 0,
+        stage,
+        node_id: node.map(NodeId::from),
+        alive,
+        death: None,
+    }
 }
 
 fn placed(ranks: Vec<RankState>) -> Placed {

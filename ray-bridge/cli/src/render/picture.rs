@@ -31,8 +31,7 @@ pub(crate) fn rows(ranks: &[Slot], nodes: &[RayNode]) -> Vec<Row> {
     }
     let row = |id: &str| {
         let node = nodes.iter().find(|node| node.id.as_str() == id)?;
-        let stages: Vec<u32> =
-            ranks.iter().filter(|rank| rank.node_id == id).map(|rank| rank.lane).collect();
+        let stages: Vec<u32> = ranks.iter().filter(|rank| rank.node_id == id).map(|rank| rank.lane).collect();
         let used = u32::try_from(stages.len()).unwrap_or(u32::MAX);
         Some(Row {
             node: node.name.clone(),

@@ -23,12 +23,12 @@ declare -A ABOUT=(
   [unit]="unit and property tests of all crates"
   [sim]="the controller on a simulated Kubernetes and Ray: every scenario, and what the simulation itself is held to"
   [model]="model checking of the planner: every state that small fleets can reach"
-  [ray]="ray-bridge on real Ray in namespaces: every call, sixteen ranks exactly placed, every fault (needs root)"
+  [ray]="ray-bridge on real Ray in namespaces: every call, sixteen ranks exactly placed, data-parallel engines, every fault (needs root)"
   [e2e]="the API server answers as the simulated one; life, upgrades and faults of fleets on a real cluster (needs root)"
   [grid]="crashes, lost calls, stale watches and more at writes of every scenario: a sample; when named, all of them, some five hours of a core"
   [mainjob]="only when named: a simulated fleet gets another engine, another template, and that with a crash in the middle; seconds"
   [scenarios]="only when named: the simulation's scenarios on a real cluster end and go as simulated; 40 minutes (needs root)"
-  [rayvllm]="only when named: vLLM on two Ray nodes through ray-bridge alone, 4 minutes of both cores"
+  [rayvllm]="only when named: vLLM on two Ray nodes through ray-bridge alone, also as two data-parallel engines; 8 minutes of both cores"
 )
 
 skip() { echo "$1"; exit "$SKIPPED"; }
@@ -178,7 +178,7 @@ tier_grid() {
 
 tier_ray() {
   ((EUID == 0)) || skip "needs root, for network namespaces and mounts: sudo hack/test ray"
-  hack/ray every_call sixteen fault start
+  hack/ray every_call sixteen data_parallel fault start
 }
 
 tier_rayvllm() {

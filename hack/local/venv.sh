@@ -73,28 +73,41 @@ install_small_package() { # from a copy, as the build writes next to the sources
 }
 
 ensure_models() { # ensure_models VENV-KEY
-  local key maker=$HACK/python/mkmodel.py
+  local maker=$HACK/python/mkmodel.py
   if [[ ! -f $maker ]]; then return 0; fi
-  key=$(hash_of "$maker" "=$1")
-  if is_fresh models "$key" "$MODELS/tiny"; then return 0; fi
-  step "Make the tiny model" "see the log; $maker makes it" make_models
-  mark_fresh models "$key"
+  ensure_model tiny models "$maker" "$(hash_of "$maker" "=$1")"
+  # The tokenizer and the configuration's defaults are those of the other one.
+  ensure_model tiny-experts models-experts "$HACK/python/mkdeepseek.py" "$(hash_of "$HACK/python/mkdeepseek.py" "$maker" "=$1")"
 }
 
-make_models() {
+ensure_model() { # ensure_model NAME STAMP MAKER KEY
+  if is_fresh "$2" "$4" "$MODELS/$1"; then return 0; fi
+  step "Make the model $1" "see the log; $3 makes it" make_model "$1" "$3"
+  mark_fresh "$2" "$4"
+}
+
+make_model() { # make_model NAME MAKER
   mkdir -p "$MODELS"
   rm -rf "$MODELS/.new"
-  "$VENV/bin/python" "$HACK/python/mkmodel.py" "$MODELS/.new"
-  rm -rf "$MODELS/tiny"
-  mv "$MODELS/.new" "$MODELS/tiny"
+  "$VENV/bin/python" "$2" "$MODELS/.new"
+  rm -rf "${MODELS:?}/$1"
+  mv "$MODELS/.new" "$MODELS/$1"
 }
 
 ensure_notes() { # what vLLM finds out about the model's class; without it every new pod spends 10 s of CPU on that
   local key warmer=$HACK/python/warm_vllm.py
   key=$(hash_of "$warmer" "=$1")
-  if is_fresh notes "$key" "$MODELS/vllm-notes/modelinfos"; then return 0; fi
-  step "Let vLLM note what it knows of the model" "see the log; $warmer asks it" make_notes "$warmer"
-  mark_fresh notes "$key"
+  if ! is_fresh notes "$key" "$MODELS/vllm-notes/modelinfos"; then
+    step "Let vLLM note what it knows of the model tiny" "see the log; $warmer asks it" make_notes "$warmer"
+    mark_fresh notes "$key"
+    rm -f "$STAMPS/notes-experts"
+  fi
+  key=$(hash_of "$warmer" "=$1" "=DeepseekV3ForCausalLM")
+  if ! is_fresh notes-experts "$key" "$MODELS/vllm-notes/modelinfos"; then
+    step "Let vLLM note what it knows of the model tiny-experts" "see the log; $warmer asks it" \
+      env VLLM_CPU_RAY=1 "$VENV/bin/python" "$warmer" "$MODELS/vllm-notes" DeepseekV3ForCausalLM
+    mark_fresh notes-experts "$key"
+  fi
 }
 
 make_notes() {

@@ -9,6 +9,7 @@ import threading
 import time
 from typing import Any, Dict, List, Optional, Tuple
 
+import rayfleet_engines as engines
 import rayfleet_preflight as preflight
 from rayfleet_causes import Memory, causes, last_lines
 from rayfleet_calls import call_watchers, healthy
@@ -47,9 +48,11 @@ class Launch:
         self.spec = spec
         self.phases = phases
         self.memory = memory
-        self.group: Optional[Any] = None
+        self.groups: List[Any] = []
         self.server: Optional[Any] = None
-        self.server_name = f"{spec.name}/api"
+        self.own = f"{spec.name}/"
+        """How the names of the launcher's own actors begin."""
+        self.server_name = f"{self.own}api"
         self.address = ""
         self.addresses: Dict[str, str] = {}
         self._next_look = 0.0
@@ -67,12 +70,13 @@ class Launch:
         ray.init(namespace=NAMESPACE)
         signal.signal(signal.SIGTERM, _stop)  # ray.init has installed its own handler
         try:
-            self.group, bundle = create(self.spec, print)
+            self.groups, server = create(self.spec, print)
         except PlacementError as error:
             return self.phases.fail(str(error), EXIT_PLACEMENT)
-        self.phases.enter("Ranks", placementGroup=self.group.id.hex(), alive=0, wanted=len(self.spec.nodes))
-        serving = self._start(bundle)
-        checks = preflight.begin(self.spec, self.group)
+        ids = ",".join(group.id.hex() for group in self.groups)
+        self.phases.enter("Ranks", placementGroup=ids, alive=0, wanted=len(self.spec.nodes))
+        serving = self._start(*server)
+        checks = preflight.begin(self.spec, self.groups)
         while True:
             # Short, because Ray delivers no signal while it waits, and a stop has little time.
             done, _ = ray.wait([serving, *checks], num_returns=1, timeout=0.2)
@@ -90,27 +94,28 @@ class Launch:
                 return self.phases.fail(self._cause(self.memory.lines()), EXIT_ENGINE, ended="a rank is dead, its engine goes on")
 
     def close(self) -> None:
-        """Ends the engine. Removing the placement group ends every rank."""
+        """Ends the engine. Removing the placement groups ends every rank."""
         import ray
 
         if self.server is not None:
             ray.kill(self.server)
-        if self.group is not None:
-            ray.util.remove_placement_group(self.group)
+        for group in self.groups:
+            ray.util.remove_placement_group(group)
         ray.shutdown()
 
-    def _start(self, bundle: int) -> Any:
+    def _start(self, engine: int, bundle: int) -> Any:
         import ray
         from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
         strategy = PlacementGroupSchedulingStrategy(
-            placement_group=self.group, placement_group_bundle_index=bundle, placement_group_capture_child_tasks=True
+            placement_group=self.groups[engine], placement_group_bundle_index=bundle, placement_group_capture_child_tasks=True
         )
         actor = ray.remote(num_cpus=0)(ApiServer)
         self.server = actor.options(name=self.server_name, scheduling_strategy=strategy).remote()
         self.addresses = _addresses()
         self.address = self.addresses[self.spec.api_server_node]
-        return self.server.serve.remote(self.spec)
+        first = self.addresses[self.spec.nodes[0]]
+        return self.server.serve.remote(self.spec, engines.Engines(self.spec.name, self.groups, first) if self.spec.data > 1 else None)
 
     def _advance(self) -> None:
         """Enters the next phase if its condition is met, and notes a rank's death."""
@@ -122,13 +127,13 @@ class Launch:
 
     def _look(self) -> None:
         try:
-            found = ranks(self.group, self.server_name)
+            found = ranks(self.groups, self.own)
         except Exception as error:  # noqa: BLE001 - an unreachable dashboard must not end an engine that serves
             print(f"ranks cannot be read: {error!r:.300}")
             self._next_look = time.monotonic() + 10.0
             self._compare(None)
             return
-        alive, wanted = sum(rank.state == "ALIVE" for rank in found), len(self.spec.nodes)
+        alive, wanted = sum(rank.state == "ALIVE" and not rank.is_core for rank in found), len(self.spec.nodes)
         if self.phases.current == "Ranks" and alive >= wanted:
             self.phases.enter("Loading", alive=alive, wanted=wanted)
         if not self._died and dead_by_itself(found):
@@ -163,7 +168,7 @@ class Launch:
     def _cause(self, lines: List[str]) -> str:
         """The dead rank with its last lines, if Ray reports one, and the relevant lines of the output."""
         try:
-            dead = dead_by_itself(ranks(self.group, self.server_name))
+            dead = dead_by_itself(ranks(self.groups, self.own))
         except Exception:  # noqa: BLE001 - the engine's own output remains
             dead = None
         if dead is None:

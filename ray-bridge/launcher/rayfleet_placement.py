@@ -1,6 +1,6 @@
-"""The placement group of one engine: one GPU bundle per rank, each pinned to the Ray node the plan names.
-Creates it, waits and explains failures; engines do not belong here. The group is not detached, so it ends
-with this job."""
+"""The placement group of one engine: one GPU bundle per rank, each pinned to the Ray node the plan names. With data
+parallelism each of its engines has one. Creates them, waits and explains failures; engines do not belong here. They
+are not detached, so they end with this job."""
 
 import inspect
 import time
@@ -18,33 +18,56 @@ class PlacementError(RuntimeError):
 
 
 class Bundles(NamedTuple):
-    """The bundles to request from Ray. `server` is the index of the API server's bundle."""
+    """The bundles of one placement group, to request from Ray. `server` is the index of the API server's bundle, if
+    that is here."""
 
+    name: str
     resources: List[Dict[str, float]]
     selectors: Optional[List[Dict[str, str]]]
-    server: int
+    server: Optional[int]
 
 
-def bundles_of(spec: Spec, addresses: Dict[str, str], labels: bool) -> Bundles:
-    """One {"GPU": 1} bundle per rank in rank order, then one more for an API server on a node without ranks.
+class Placed(NamedTuple):
+    """The placement groups of the data-parallel engines, in their order; `server` is the index of the group with the
+    API server's bundle, and the bundle's in it."""
+
+    groups: List[Any]
+    server: Tuple[int, int]
+
+
+def group_name(spec: Spec, engine: int) -> str:
+    """Name of the placement group of a data-parallel engine. No job has a name with a slash."""
+    return spec.name if spec.data == 1 else f"{spec.name}/dp{engine}"
+
+
+def bundles_of(spec: Spec, addresses: Dict[str, str], labels: bool) -> List[Bundles]:
+    """For each data-parallel engine one {"GPU": 1} bundle per rank in rank order, with data parallelism one for the
+    engine's core, and in the first group one more for an API server on a node without ranks.
 
     `addresses` maps node ids to IPs. With `labels` a bundle is pinned by the node's id, else by its IP.
     """
-    nodes = list(spec.nodes)
-    resources: List[Dict[str, float]] = [{"GPU": 1} for _ in nodes]
-    if spec.api_server_node in nodes:
-        server = nodes.index(spec.api_server_node)
-    else:
-        # vLLM uses the placement group of the actor it runs in, so its API server needs its own bundle here.
-        # Not a CPU bundle: heads are commonly started without CPUs for Ray.
-        server = len(nodes)
-        nodes.append(spec.api_server_node)
-        resources.append({f"node:{addresses[spec.api_server_node]}": _PIN})
-    if labels:
-        return Bundles(resources, [{"ray.io/node-id": node} for node in nodes], server)
-    for rank in range(len(spec.nodes)):
-        resources[rank][f"node:{addresses[nodes[rank]]}"] = _PIN
-    return Bundles(resources, None, server)
+    owner = spec.nodes.index(spec.api_server_node) // spec.each if spec.api_server_node in spec.nodes else None
+    made = []
+    for engine in range(spec.data):
+        nodes = list(spec.nodes_of(engine))
+        resources: List[Dict[str, float]] = [{"GPU": 1} for _ in nodes]
+        server = nodes.index(spec.api_server_node) if engine == owner else None
+        if spec.data > 1:
+            # vLLM starts the core as an actor without a number of CPUs, for which Ray wants one.
+            nodes.append(nodes[0])
+            resources.append({"CPU": 1})
+        if owner is None and engine == 0:
+            # vLLM uses the placement group of the actor it runs in, so its API server needs its own bundle here.
+            # Not a CPU bundle: heads are commonly started without CPUs for Ray.
+            server = len(nodes)
+            nodes.append(spec.api_server_node)
+            resources.append({f"node:{addresses[spec.api_server_node]}": _PIN})
+        selectors = [{"ray.io/node-id": node} for node in nodes] if labels else None
+        if not labels:
+            for node, resource in zip(nodes, resources):
+                resource[f"node:{addresses[node]}"] = _PIN
+        made.append(Bundles(group_name(spec, engine), resources, selectors, server))
+    return made
 
 
 def missing(spec: Spec, nodes: List[Dict[str, Any]], free: Dict[str, Dict[str, float]]) -> List[str]:
@@ -56,17 +79,19 @@ def missing(spec: Spec, nodes: List[Dict[str, Any]], free: Dict[str, Dict[str, f
         if node_id not in alive:
             faults.append(f"node {node_id[:12]} is not alive in Ray ({wanted} ranks)")
             continue
-        total = alive[node_id].get("Resources", {}).get("GPU", 0)
-        left = free.get(node_id, {}).get("GPU", 0)
-        if left < wanted:
-            address = alive[node_id].get("NodeManagerAddress", "?")
-            faults.append(f"node {node_id[:12]} ({address}) has {left:g} of {total:g} GPUs free, {wanted} needed")
+        cores = sum(spec.nodes_of(engine)[0] == node_id for engine in range(spec.data)) if spec.data > 1 else 0
+        for what, needed in (("GPU", wanted), ("CPU", cores)):
+            total = alive[node_id].get("Resources", {}).get(what, 0)
+            left = free.get(node_id, {}).get(what, 0)
+            if left < needed:
+                address = alive[node_id].get("NodeManagerAddress", "?")
+                why = "" if what == "GPU" else " for the cores of data-parallel engines: see num-cpus of ray start"
+                faults.append(f"node {node_id[:12]} ({address}) has {left:g} of {total:g} {what}s free, {needed} needed{why}")
     return faults
 
 
-def create(spec: Spec, say: Callable[[str], None]) -> Tuple[Any, int]:
-    """Creates the group and waits until Ray has placed it: (placement group, index of the API server's
-    bundle).
+def create(spec: Spec, say: Callable[[str], None]) -> Placed:
+    """Creates the groups and waits until Ray has placed them.
 
     Raises PlacementError after spec.placement_timeout seconds, or at once if a planned node is gone: a node
     that returns has a new id.
@@ -81,19 +106,23 @@ def create(spec: Spec, say: Callable[[str], None]) -> Tuple[Any, int]:
     labels = "bundle_label_selector" in inspect.signature(placement_group).parameters
     if not labels:
         say(f"Ray {ray.__version__} has no bundle_label_selector: bundles are pinned by node IP instead of node id")
-    bundles = bundles_of(spec, addresses, labels)
-    selectors = {"bundle_label_selector": bundles.selectors} if labels else {}
-    try:
-        group = placement_group(bundles.resources, strategy="PACK", name=spec.name, **selectors)
-    except ValueError as error:
-        raise PlacementError(f"Ray refused the placement group {spec.name}: {error}") from None
+    groups, server = [], (0, 0)
+    for engine, bundles in enumerate(bundles_of(spec, addresses, labels)):
+        selectors = {"bundle_label_selector": bundles.selectors} if labels else {}
+        try:
+            groups.append(placement_group(bundles.resources, strategy="PACK", name=bundles.name, **selectors))
+        except ValueError as error:
+            raise PlacementError(f"Ray refused the placement group {bundles.name}: {error}") from None
+        if bundles.server is not None:
+            server = (engine, bundles.server)
     deadline = time.monotonic() + spec.placement_timeout
-    # Short waits, so that a stop request is handled between two of them.
-    while not group.wait(min(1.0, max(0.0, deadline - time.monotonic()))):
-        gone = _gone(spec, ray.nodes())
-        if gone or time.monotonic() >= deadline:
-            raise PlacementError(gone or _why_not(spec, group))
-    return group, bundles.server
+    for group in groups:
+        # Short waits, so that a stop request is handled between two of them.
+        while not group.wait(min(1.0, max(0.0, deadline - time.monotonic()))):
+            gone = _gone(spec, ray.nodes())
+            if gone or time.monotonic() >= deadline:
+                raise PlacementError(gone or _why_not(spec, group))
+    return Placed(groups, server)
 
 
 def _gone(spec: Spec, nodes: List[Dict[str, Any]]) -> str:

@@ -2,7 +2,7 @@
 vLLM needs up to a minute of imports to report a missing directory, and a remote rank needs longer."""
 
 import os
-from typing import Any, Dict
+from typing import Any, Dict, List
 
 from rayfleet_spec import Spec
 
@@ -19,7 +19,7 @@ def missing_model(path: str, address: str) -> str:
     return f"model path {path} does not exist on node {address}: mount or copy the model there, or correct the path"
 
 
-def begin(spec: Spec, group: Any) -> Dict[Any, str]:
+def begin(spec: Spec, groups: List[Any]) -> Dict[Any, str]:
     """Starts one check per node except the API server's, which checks by itself: {object reference: node
     id}."""
     import ray
@@ -33,8 +33,7 @@ def begin(spec: Spec, group: Any) -> Dict[Any, str]:
     for node in dict.fromkeys(spec.nodes):
         if node == spec.api_server_node:
             continue
-        strategy = PlacementGroupSchedulingStrategy(
-            placement_group=group, placement_group_bundle_index=spec.nodes.index(node)
-        )
+        engine, bundle = divmod(spec.nodes.index(node), spec.each)
+        strategy = PlacementGroupSchedulingStrategy(placement_group=groups[engine], placement_group_bundle_index=bundle)
         placed[check.options(scheduling_strategy=strategy, name="rayfleet-preflight").remote(path)] = node
     return placed

@@ -2,7 +2,7 @@
 The state API goes through the dashboard; if that does not answer, a launch continues without these facts."""
 
 import threading
-from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Optional
+from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Optional, Sequence
 
 from rayfleet_causes import plain
 
@@ -15,6 +15,9 @@ _TAKEN_DOWN = (
     "INTENDED",
 )
 
+_CORES = ("DPMoEEngineCoreActor", "EngineCoreActor")
+"""Classes of the actors in which vLLM runs the cores of data-parallel engines."""
+
 
 class Rank(NamedTuple):
     """One actor of the placement group; `cause` is Ray's cause of death, in one line. `pid` is 0 if
@@ -26,26 +29,44 @@ class Rank(NamedTuple):
     cause: str
     pid: int
     actor_id: str
+    is_core: bool = False
+    """It is the core of a data-parallel engine, which is no rank."""
 
 
-def ranks(group: Any, server_name: str) -> List[Rank]:
-    """All actors in the placement group but the API server's. Raises whatever the state API raises."""
+def ranks(groups: Sequence[Any], own: str) -> List[Rank]:
+    """All actors in the placement groups but those whose names begin with `own`, the launcher's. Raises whatever the state API raises."""
+    from ray import get_runtime_context
     from ray.util.state import list_actors
 
-    filters = [("placement_group_id", "=", group.id.hex())]
+    if len(groups) == 1:
+        filters = [("placement_group_id", "=", groups[0].id.hex())]
+    else:
+        # Their cores, and with them their ranks, belong to this job; one call however many there are.
+        filters = [("job_id", "=", get_runtime_context().get_job_id())]
     actors = list_actors(filters=filters, detail=True, limit=10000, timeout=5, raise_on_missing_output=False)
-    return [
-        Rank(
-            name=actor.name or actor.class_name,
-            state=actor.state,
-            node_id=actor.node_id or "",
-            cause=_cause(actor.death_cause),
-            pid=int(actor.pid or 0),
-            actor_id=actor.actor_id,
+    return of_groups(actors, [group.id.hex() for group in groups], own)
+
+
+def of_groups(actors: Iterable[Any], groups: Sequence[str], own: str) -> List[Rank]:
+    """The actors in the placement groups with these ids, but those whose names begin with `own`."""
+    found = []
+    for actor in actors:
+        if (actor.name or "").startswith(own) or actor.placement_group_id not in groups:
+            continue
+        is_core = actor.class_name in _CORES
+        engine = groups.index(actor.placement_group_id)
+        found.append(
+            Rank(
+                name=f"DP{engine}" if is_core else actor.name or actor.class_name,
+                state=actor.state,
+                node_id=actor.node_id or "",
+                cause=_cause(actor.death_cause),
+                pid=int(actor.pid or 0),
+                actor_id=actor.actor_id,
+                is_core=is_core,
+            )
         )
-        for actor in actors
-        if actor.name != server_name
-    ]
+    return found
 
 
 def dead_by_itself(found: List[Rank]) -> Optional[Rank]:
@@ -58,7 +79,8 @@ def dead_by_itself(found: List[Rank]) -> Optional[Rank]:
 
 def obituary(rank: Rank) -> str:
     """The rank, its node and Ray's cause of death, in one line."""
-    return f"rank {rank.name} on node {rank.node_id[:12]} died: {rank.cause}"
+    what = "engine core" if rank.is_core else "rank"
+    return f"{what} {rank.name} on node {rank.node_id[:12]} died: {rank.cause}"
 
 
 def last_words(rank: Rank, get_log: Optional[Callable[..., Iterable[str]]] = None, limit: int = 4, patience: float = 3.0) -> List[str]:

@@ -6,8 +6,9 @@ import json
 import os
 import sys
 import traceback
-from typing import Any, List, Sequence
+from typing import Any, List, Optional, Sequence
 
+from rayfleet_engines import Engines
 from rayfleet_preflight import missing_model, model_path
 from rayfleet_spec import Spec
 
@@ -21,7 +22,7 @@ class EngineExit(RuntimeError):
 class ApiServer:
     """Serves until the engine ends. One call of `serve` per actor."""
 
-    def serve(self, spec: Spec) -> str:
+    def serve(self, spec: Spec, engines: Optional[Engines] = None) -> str:
         """Blocks while the engine serves. Returning is a failure too, because a server should not end."""
         import ray
 
@@ -34,12 +35,12 @@ class ApiServer:
         # vLLM's engine core connects to Ray by itself. Without an address it looks into /tmp/ray, and starts
         # a new Ray if the nodes use another --temp-dir.
         os.environ["RAY_ADDRESS"] = ray.get_runtime_context().gcs_address
-        os.environ["VLLM_RAY_BUNDLE_INDICES"] = ",".join(map(str, range(len(spec.nodes))))
+        os.environ["VLLM_RAY_BUNDLE_INDICES"] = ",".join(map(str, range(spec.each)))
         os.environ["RAYFLEET_ENGINE_NAME"] = spec.name
         os.environ["RAYFLEET_PROBE"] = json.dumps(spec.probe)
         argv = listening(spec.argv, ray.util.get_node_ip_address())
         try:
-            run_vllm(argv) if spec.engine == "vllm" else run_custom(spec, argv)
+            run_vllm(argv, engines) if spec.engine == "vllm" else run_custom(spec, argv)
         except SystemExit as end:
             # Ray would treat it as an intended exit of the actor and hide the code.
             raise EngineExit(f"the engine exited with code {end.code}") from None
@@ -58,8 +59,11 @@ def listening(argv: Sequence[str], address: str) -> List[str]:
     return [everywhere if before == "--host" and arg == "0.0.0.0" else arg for before, arg in zip(["", *argv], argv)]
 
 
-def run_vllm(argv: List[str]) -> None:
-    """vLLM's command line, as `vllm serve` would run it, with the middleware added."""
+def run_vllm(argv: List[str], engines: Optional[Engines]) -> None:
+    """vLLM's command line, as `vllm serve` would run it, with the middleware added; with `engines`, its data-parallel
+    engines are in their placement groups."""
+    if engines is not None:
+        engines.place()
     sys.argv = ["vllm", "serve", *argv, "--middleware", MIDDLEWARE]
     main = importlib.import_module("vllm.entrypoints.cli.main").main
     main()

@@ -4,7 +4,7 @@ No Ray and no I/O here, so that an invalid specification is refused without a cl
 import json
 import re
 from dataclasses import dataclass
-from typing import Any, Dict, List, Tuple
+from typing import Any, Dict, List, Optional, Tuple
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,252}")
 _NODE_ID = re.compile(r"[0-9a-f]{16,128}")
@@ -27,12 +27,23 @@ class Spec:
     api_server_node: str
     tensor: int
     pipeline: int
+    data: int
+    """Data-parallel engines; 1 without data parallelism."""
     port: int
     argv: Tuple[str, ...]
     placement_timeout: float
     probe: Dict[str, Any]
     """Request bodies by path; the middleware sends these and no others with the engine's key."""
     raw: Dict[str, Any]
+
+    @property
+    def each(self) -> int:
+        """Ranks of one data-parallel engine."""
+        return self.tensor * self.pipeline
+
+    def nodes_of(self, engine: int) -> Tuple[str, ...]:
+        """Nodes of the ranks of one data-parallel engine."""
+        return self.nodes[engine * self.each : (engine + 1) * self.each]
 
 
 def parse(text: str) -> Spec:
@@ -53,14 +64,16 @@ def parse(text: str) -> Spec:
     if engine == "custom":
         entrypoint = _matching(raw, "entrypoint", _ENTRYPOINT, "module:callable")
     tensor, pipeline = _integer(raw, "tensor", 1, 1024), _integer(raw, "pipeline", 1, 1024)
+    data = _integer(raw, "data", 1, 1024, default=1)
     return Spec(
         name=_matching(raw, "name", _NAME, "letters, digits, '.', '_' and '-'"),
         engine=engine,
         entrypoint=entrypoint,
-        nodes=_nodes(raw, tensor * pipeline),
+        nodes=_nodes(raw, data * tensor * pipeline),
         api_server_node=_matching(raw, "apiServerNodeId", _NODE_ID, "a Ray node id in hex"),
         tensor=tensor,
         pipeline=pipeline,
+        data=data,
         port=_integer(raw, "port", 1, 65535),
         argv=_argv(raw, engine),
         placement_timeout=_seconds(raw, "placementTimeoutSeconds", 60.0),
@@ -83,8 +96,8 @@ def _matching(raw: Dict[str, Any], field: str, pattern: "re.Pattern[str]", meani
     return value
 
 
-def _integer(raw: Dict[str, Any], field: str, low: int, high: int) -> int:
-    value = raw.get(field)
+def _integer(raw: Dict[str, Any], field: str, low: int, high: int, default: Optional[int] = None) -> int:
+    value = raw.get(field, default)
     if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
         raise SpecError(f"{field}: an integer from {low} to {high} is needed, got {value!r}")
     return value
@@ -101,7 +114,7 @@ def _nodes(raw: Dict[str, Any], ranks: int) -> Tuple[str, ...]:
     bundles = raw.get("bundles")
     if not isinstance(bundles, list) or len(bundles) != ranks:
         got = len(bundles) if isinstance(bundles, list) else bundles
-        raise SpecError(f"bundles: tensor x pipeline = {ranks} entries are needed, one per rank, got {got!r}")
+        raise SpecError(f"bundles: data x tensor x pipeline = {ranks} entries are needed, one per rank, got {got!r}")
     nodes: List[str] = []
     for rank, bundle in enumerate(bundles):
         if not isinstance(bundle, dict) or bundle.get("rank") != rank:

@@ -1,5 +1,7 @@
 //! Observes one cluster and its engine in as few calls as the state allows, and returns one value.
 
+mod placed;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -11,7 +13,7 @@ use crate::bridge::{Bridge, Target};
 use crate::dashboard::{Actor, Dashboard, Filter, Job, JobStatus, Node};
 use crate::engine::{EngineClient, Health, Load, Phase, failure_cause, parse_phases, plan_of, this_launch};
 use crate::http::found;
-use crate::placement::{Difference, GroupState, Life, Placement, RankName, RayNode, Reported, Shape, verify};
+use crate::placement::{Difference, GroupState, Placement, RayNode};
 use crate::{CallError, NodeId, SubmissionId};
 
 /// How much to observe.
@@ -41,8 +43,6 @@ pub enum Depth {
 
 /// How many of the dead nodes that Ray remembers are kept.
 const MOST_DEAD: usize = 256;
-/// How many of the ranks that Ray lists are kept: those of the largest engine, and as many dead ones.
-const MOST_RANKS: usize = 2 * Shape::MOST_RANKS as usize;
 
 impl Default for ObserveOptions {
     fn default() -> Self {
@@ -109,7 +109,8 @@ pub struct EngineState {
 /// Ranks and placement group of an engine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Placed {
-    /// State of the placement group; `None` if there is none of the engine's name.
+    /// State of the placement group; `None` if there is none of the engine's name. With data parallelism the first
+    /// state of several that is not `Created`.
     pub group: Option<GroupState>,
     /// Rank actors of that group, in rank order; for a restarted rank its dead actor is listed too.
     pub ranks: Vec<RankState>,
@@ -123,6 +124,9 @@ pub struct Placed {
 pub struct RankState {
     /// Rank in the engine.
     pub rank: u32,
+    /// Its data-parallel engine; `None` without data parallelism.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data_rank: Option<u32>,
     /// Rank within its stage.
     pub tensor_rank: u32,
     /// Pipeline stage.
@@ -280,7 +284,7 @@ async fn follow(
             if !in_full || !(ended || running) {
                 return Ok(None);
             }
-            match placed(dashboard, want, plan.as_ref()).await {
+            match placed::placed(dashboard, want, &job, plan.as_ref()).await {
                 // They only explain the end of an engine that is known without them.
                 Err(_) if ended => Ok(None),
                 found => found.map(Some),
@@ -338,47 +342,4 @@ async fn dead_supervisor(dashboard: &Dashboard, job: &SubmissionId) -> Result<Op
 fn abandoned(job: Job, death: &str) -> Job {
     let message = format!("Ray still reports RUNNING, but the actor that ran it is dead: {death}");
     Job { status: JobStatus::Failed, message: Some(message), ..job }
-}
-
-async fn placed(
-    dashboard: &Dashboard,
-    name: &SubmissionId,
-    plan: Option<&Placement>,
-) -> Result<Placed, CallError> {
-    let groups = dashboard.placement_groups(&[Filter { key: "name", value: name.as_str() }]).await?;
-    // Removed placement groups stay listed under their name.
-    let group = groups.iter().find(|g| g.state() != GroupState::Removed).or(groups.last());
-    let mut seen = Reported::default();
-    if let Some(group) = group {
-        let within = Filter { key: "placement_group_id", value: &group.placement_group_id };
-        let actors = dashboard.actors(&[within]).await?;
-        seen = Reported {
-            group: Some(group.state()),
-            bundles: group.reported(),
-            ranks: actors.iter().filter_map(Actor::rank).take(MOST_RANKS).collect(),
-            foreign: actors.iter().filter_map(Actor::foreign).take(MOST_RANKS).collect(),
-        };
-    }
-    let tensor = plan.map_or(1, |p| p.shape.tensor());
-    let mut ranks: Vec<RankState> = seen
-        .ranks
-        .iter()
-        .map(|r| {
-            let RankName { tensor_rank, stage } = r.name;
-            RankState {
-                rank: stage.saturating_mul(tensor).saturating_add(tensor_rank),
-                tensor_rank,
-                stage,
-                node_id: r.node_id.clone(),
-                alive: r.life == Life::Alive,
-                death: match &r.life {
-                    Life::Dead(words) => Some(words.clone()),
-                    Life::Starting | Life::Alive => None,
-                },
-            }
-        })
-        .collect();
-    ranks.sort_by_key(|r| (r.stage, r.tensor_rank, !r.alive));
-    let differences = plan.map(|plan| verify(plan, &seen)).unwrap_or_default();
-    Ok(Placed { group: seen.group, ranks, differences })
 }

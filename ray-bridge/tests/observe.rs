@@ -20,6 +20,7 @@ const STAGE_1: &str = "a0bbc55d907b00c23dd529ca20054430208ebd708dc2a58a576321bc"
 fn plan() -> Placement {
     let slot = |rank: u32, node: &str| RankSlot {
         rank,
+        data_rank: None,
         tensor_rank: rank % 2,
         stage: rank / 2,
         node_id: NodeId::from(node),
@@ -175,6 +176,99 @@ async fn a_deep_observation_compares_the_ranks_with_the_plan() {
     let seen = state.cluster.unwrap();
     assert_eq!((seen.version.as_str(), seen.nodes.len()), ("2.60.0", 4));
     assert!(seen.session.starts_with("session_2026"));
+}
+
+/// DP2×TP2 on two nodes, the API server with the first engine: the recorded placement group and ranks as two of each.
+async fn engines(cluster: &Cluster, actors: impl FnOnce(&mut Vec<Value>)) {
+    let node = |engine: usize| [STAGE_0, STAGE_1][engine];
+    let slot = |rank: u32| RankSlot {
+        rank,
+        data_rank: Some(rank / 2),
+        tensor_rank: rank % 2,
+        stage: 0,
+        node_id: NodeId::from(node(rank as usize / 2)),
+        node_ip: String::new(),
+    };
+    let plan = Placement {
+        shape: Shape::of(2, 2, 1).unwrap(),
+        ranks: (0..4).map(slot).collect(),
+        api_server_node: NodeId::from(STAGE_0),
+    };
+    let job = changed("job_get_succeeded", |j| {
+        j["status"] = json!("RUNNING");
+        j["job_id"] = json!("0a000000");
+        j["metadata"] = json!({ "rayfleet.io/plan": serde_json::to_string(&plan).unwrap() });
+    });
+    let groups = changed("v0_placement_groups_vllm", |answer| {
+        let found = &mut answer["data"]["result"]["result"];
+        let group = |engine: usize| {
+            let bundle =
+                |index: usize| json!({"bundle_id": {"bundle_index": index}, "node_id": node(engine)});
+            json!({
+                "placement_group_id": format!("g{engine}"), "name": format!("chat/dp{engine}"), "state": "CREATED",
+                "bundles": [bundle(0), bundle(1), bundle(2)],
+            })
+        };
+        *found = json!([group(1), group(0)]);
+    });
+    let ranks = changed("v0_actors_vllm_workers", |answer| {
+        let actor = |rank: usize| {
+            let (engine, tensor) = (rank / 2, rank % 2);
+            json!({
+                "class_name": "RayWorkerProc", "name": format!("vllm_Worker_1_dp{engine}_TP{tensor}"), "state": "ALIVE",
+                "node_id": node(engine), "placement_group_id": format!("g{engine}"),
+            })
+        };
+        let core = json!({
+            "class_name": "DPMoEEngineCoreActor", "name": "", "state": "ALIVE", "node_id": STAGE_0, "placement_group_id": "g0",
+        });
+        let mut all: Vec<Value> = (0..4).map(actor).chain([core]).collect();
+        actors(&mut all);
+        answer["data"]["result"]["num_filtered"] = json!(all.len());
+        answer["data"]["result"]["result"] = json!(all);
+    });
+    cluster.ray.on("GET /api/jobs/chat", [job]);
+    cluster.ray.on("GET /api/v0/placement_groups", [groups]).on("GET /api/v0/actors", [ranks]);
+}
+
+#[tokio::test]
+async fn data_parallel_engines_cost_as_many_calls_as_one_and_are_compared_with_the_plan() {
+    let cluster = cluster().await;
+    engines(&cluster, |_| ()).await;
+    let engine = cluster.observe(ObserveOptions::full()).await.engine.unwrap();
+    assert!(engine.is_placed(), "{:?}", engine.placed);
+    let ranks: Vec<_> = engine.placed.unwrap().ranks.iter().map(|r| (r.rank, r.data_rank)).collect();
+    assert_eq!(ranks, [(0, Some(0)), (1, Some(0)), (2, Some(1)), (3, Some(1))]);
+    let of = |kind: &str| {
+        let calls = cluster.ray.calls();
+        calls.iter().filter(|call| call.starts_with(&format!("GET /api/v0/{kind}"))).count()
+    };
+    assert_eq!((of("placement_groups"), of("actors")), (1, 1));
+}
+
+#[tokio::test]
+async fn a_rank_is_of_the_engine_whose_gpu_it_holds() {
+    let cluster = cluster().await;
+    engines(&cluster, |actors| {
+        actors[3]["placement_group_id"] = json!("g0");
+        actors.push(json!({
+            "class_name": "Trainer", "name": "", "state": "ALIVE", "node_id": STAGE_1, "placement_group_id": "g1",
+            "required_resources": {"GPU_group_1_g1": 1.0},
+        }));
+        actors.push(json!({
+            "class_name": "RayWorkerProc", "name": "vllm_Worker_2_TP0", "state": "ALIVE", "node_id": STAGE_1,
+            "placement_group_id": "another",
+        }));
+    })
+    .await;
+    let placed = cluster.observe(ObserveOptions::full()).await.engine.unwrap().placed.unwrap();
+    let said: Vec<String> = placed.differences.iter().map(ToString::to_string).collect();
+    let foreign =
+        format!("actor Trainer holds the GPU of bundle 3 on node {STAGE_1}, but is no rank of the engine");
+    assert_eq!(
+        said,
+        ["rank 1 (DP0 TP1 PP0) has several living actors", "rank 3 (DP1 TP1 PP0) has no actor", &foreign]
+    );
 }
 
 #[tokio::test]

@@ -66,6 +66,35 @@ fn stages_fill_a_node_before_they_spread() {
 }
 
 #[test]
+fn data_parallel_engines_follow_each_other() {
+    let nodes = [node("head", 4, 4), node("w1", 4, 4), node("w2", 8, 8)];
+    let placement = plan(Shape::of(2, 2, 2).unwrap(), &nodes, &Policy::default()).unwrap();
+    let slots: Vec<(u32, Option<u32>, u32, u32)> =
+        placement.ranks.iter().map(|s| (s.rank, s.data_rank, s.stage, s.tensor_rank)).collect();
+    assert_eq!(slots[..3], [(0, Some(0), 0, 0), (1, Some(0), 0, 1), (2, Some(0), 1, 0)]);
+    assert_eq!(slots[4..6], [(4, Some(1), 0, 0), (5, Some(1), 0, 1)]);
+    assert_eq!(place(Shape::of(2, 2, 2).unwrap(), &nodes), ["w2", "w2", "w2", "w2"]);
+    assert_eq!(place(Shape::of(2, 4, 1).unwrap(), &nodes[..2]), ["head", "w1"]);
+    assert_eq!(place(shape(2, 2), &nodes).len(), 2, "without data parallelism");
+    let refused = plan(Shape::of(3, 4, 1).unwrap(), &nodes[..2], &Policy::default()).unwrap_err();
+    assert_eq!(
+        refused.to_string(),
+        "DP3×TP4×PP1 needs room for 3 stages of 4 GPUs, each on one node; free: head 4, w1 4 (room for 2 of 3 stages)"
+    );
+}
+
+#[test]
+fn engines_are_near_each_other() {
+    let nodes = [
+        node("head", 0, 0),
+        at("a", 8, &[(ZONE, "z1"), (LEAF, "l1")]),
+        at("b", 8, &[(ZONE, "z2"), (LEAF, "l2")]),
+        at("c", 8, &[(ZONE, "z2"), (LEAF, "l2")]),
+    ];
+    assert_eq!(place(Shape::of(2, 8, 1).unwrap(), &nodes), ["b", "c"], "one rack");
+}
+
+#[test]
 fn stages_of_one_rack_are_consecutive() {
     let mut nodes = [node("head", 0, 0), node("a", 2, 2), node("b", 2, 2), node("c", 2, 2), node("d", 2, 2)];
     for (i, rack) in [(1, "r2"), (2, "r1"), (4, "r1")] {

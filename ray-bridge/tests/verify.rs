@@ -35,9 +35,11 @@ fn planned() -> Placement {
 fn as_planned(placement: &Placement) -> Reported {
     let nodes = placement.ranks.iter().map(|slot| &slot.node_id);
     let alone = nodes.clone().all(|node| *node != placement.api_server_node);
-    let nodes = nodes.chain(alone.then_some(&placement.api_server_node));
+    let engines = if placement.shape.data() == 1 { 0 } else { placement.shape.data() as usize };
+    let cores = nodes.clone().step_by(placement.shape.ranks_each() as usize).take(engines);
+    let nodes = nodes.chain(cores).chain(alone.then_some(&placement.api_server_node));
     let rank = |slot: &ray_bridge::placement::RankSlot| ReportedRank {
-        name: RankName { tensor_rank: slot.tensor_rank, stage: slot.stage },
+        name: RankName { data_rank: slot.data_rank, tensor_rank: slot.tensor_rank, stage: slot.stage },
         node_id: Some(slot.node_id.clone()),
         life: Life::Alive,
     };
@@ -59,6 +61,43 @@ fn said(change: impl Fn(&mut Reported)) -> Vec<String> {
     assert_eq!(verify(&placement, &seen), []);
     change(&mut seen);
     verify(&placement, &seen).iter().map(Difference::to_string).collect()
+}
+
+/// DP2×TP2: an engine on each of two workers, the API server on a head without GPUs.
+fn said_of_engines(change: impl Fn(&mut Reported)) -> Vec<String> {
+    let nodes = [node("head", 0), node("w1", 2), node("w2", 2)];
+    let placement = plan(Shape::of(2, 2, 1).unwrap(), &nodes, &Policy::default()).unwrap();
+    let mut seen = as_planned(&placement);
+    assert_eq!(verify(&placement, &seen), []);
+    assert_eq!(seen.bundles.len(), 4 + 2 + 1, "ranks, cores, API server");
+    change(&mut seen);
+    verify(&placement, &seen).iter().map(Difference::to_string).collect()
+}
+
+#[test]
+fn a_rank_of_a_data_parallel_engine_is_named_with_it() {
+    let died = |s: &mut Reported| s.ranks[2].life = Life::Dead("SIGKILL".to_owned());
+    assert_eq!(said_of_engines(died), ["rank 2 (DP1 TP0 PP0) is dead: SIGKILL"]);
+    let mixed_up = said_of_engines(|s| s.ranks[3].name.data_rank = Some(0));
+    assert_eq!(
+        mixed_up,
+        ["rank 1 (DP0 TP1 PP0) has several living actors", "rank 3 (DP1 TP1 PP0) has no actor"]
+    );
+    let more = said_of_engines(|s| s.ranks[3].name.data_rank = Some(2));
+    assert_eq!(
+        more,
+        ["rank 3 (DP1 TP1 PP0) has no actor", "a rank DP2 TP1 PP0 lives that the plan does not have"]
+    );
+}
+
+#[test]
+fn the_core_of_an_engine_is_with_its_first_rank() {
+    let moved = |s: &mut Reported| s.bundles[5].node_id = Some("id-w1".into());
+    assert_eq!(said_of_engines(moved), ["the bundle of core DP1 is on node id-w1, planned node id-w2"]);
+    let server = |s: &mut Reported| s.bundles[6].node_id = Some("id-w1".into());
+    assert_eq!(said_of_engines(server), ["the API server's bundle is on node id-w1, planned node id-head"]);
+    let more = |s: &mut Reported| s.bundles.push(ReportedBundle { index: 7, node_id: None });
+    assert_eq!(said_of_engines(more), ["the placement group has a bundle 7 that the plan does not have"]);
 }
 
 #[test]
@@ -90,7 +129,7 @@ fn a_rank_on_the_wrong_node_is_a_difference() {
 
 #[test]
 fn an_unplanned_rank_is_a_difference() {
-    let name = RankName { tensor_rank: 0, stage: 7 };
+    let name = RankName { data_rank: None, tensor_rank: 0, stage: 7 };
     let more = |s: &mut Reported| s.ranks.push(ReportedRank { name, ..s.ranks[0].clone() });
     assert_eq!(said(more), ["a rank TP0 PP7 lives that the plan does not have"]);
 }
@@ -190,12 +229,12 @@ fn the_dead_actor_of_a_restarted_rank_is_ignored() {
 proptest! {
     #[test]
     fn an_executed_plan_has_no_difference_and_any_move_has_one(
-        gpus in prop::collection::vec(0u32..9, 1..8), tensor in 1u32..4, pipeline in 1u32..4,
+        gpus in prop::collection::vec(0u32..9, 1..8), tensor in 1u32..4, pipeline in 1u32..4, data in 1u32..4,
         which in any::<prop::sample::Index>(),
     ) {
         let name = |i: usize| if i == 0 { "head".to_owned() } else { format!("w{i}") };
         let nodes: Vec<RayNode> = gpus.iter().enumerate().map(|(i, gpus)| node(&name(i), *gpus)).collect();
-        let shape = Shape::new(tensor, pipeline).unwrap();
+        let shape = Shape::of(data, tensor, pipeline).unwrap();
         let Ok(placement) = plan(shape, &nodes, &Policy::default()) else { return Ok(()) };
         let mut seen = as_planned(&placement);
         prop_assert_eq!(verify(&placement, &seen), vec![]);

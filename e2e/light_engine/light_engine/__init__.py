@@ -8,13 +8,15 @@ __version__ = "0.1.0"
 
 
 def serve(argv: List[str], spec: Dict[str, Any], middleware_class: type) -> None:
-    """Serves inside the launcher's actor, with ranks in that actor's placement group, until a rank dies.
+    """Serves inside the launcher's actor, with ranks in that actor's placement group, or those of its data-parallel
+    engines, until a rank dies.
 
     Raises if it cannot start: OptionError, FileNotFoundError for the model, EngineDead for its ranks.
     """
     from light_engine.options import parse
-    from light_engine.placement import current_group
+    from light_engine.placement import current_group, engine_groups
     from light_engine.server import run
 
     options = parse(argv)
-    run(options, current_group(options.world_size), middleware_class)
+    engines, ranks = options.data_parallel_size, options.world_size
+    run(options, engine_groups(spec["name"], engines, ranks) if engines > 1 else [current_group(ranks)], middleware_class)

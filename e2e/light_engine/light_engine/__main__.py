@@ -22,7 +22,7 @@ def main() -> int:
         check_model(options.model)
         connect(time.monotonic() + options.ray_timeout)
         group = own_group(options.world_size, time.monotonic() + options.ray_timeout)
-        run(options, group, None)
+        run(options, [group], None)
     except OptionError as error:
         print(f"light_engine serve: error: {error}", file=sys.stderr)
         return 2

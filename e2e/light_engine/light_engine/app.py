@@ -13,7 +13,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response, Strea
 from starlette.routing import Route
 
 from light_engine import __version__
-from light_engine.core_client import Core
+from light_engine.core_client import Cores
 from light_engine.metrics import exposition
 from light_engine.openai import RequestError, Wanted, error_body, read
 from light_engine.options import Options
@@ -24,7 +24,7 @@ _WHO = {"x-served-by": socket.gethostname()}
 _DEAD = "EngineCore encountered an issue. See stack trace (above) for the root cause."
 
 
-def build(options: Options, core: Core) -> Starlette:
+def build(options: Options, core: Cores) -> Starlette:
     """The application. It answers 503 on /health from the moment `core.dead` is set."""
 
     async def health(_request: Request) -> Response:
@@ -79,7 +79,7 @@ def build(options: Options, core: Core) -> Starlette:
     )
 
 
-async def _events(core: Core, wanted: Wanted, hangs: bool) -> AsyncIterator[str]:
+async def _events(core: Cores, wanted: Wanted, hangs: bool) -> AsyncIterator[str]:
     made = 0
     async for word in core.complete(wanted.seed, wanted.tokens, wanted.prompt_tokens, hangs):
         made += 1
@@ -95,7 +95,7 @@ def _event(data: Any) -> str:
     return f"data: {json.dumps(data, separators=(',', ':'))}\n\n"
 
 
-async def _whole(request: Request, core: Core, wanted: Wanted, hangs: bool) -> Response:
+async def _whole(request: Request, core: Cores, wanted: Wanted, hangs: bool) -> Response:
     collecting = asyncio.ensure_future(_collect(core, wanted, hangs))
     leaving = asyncio.ensure_future(_left(request))
     await asyncio.wait((collecting, leaving), return_when=asyncio.FIRST_COMPLETED)
@@ -111,7 +111,7 @@ async def _whole(request: Request, core: Core, wanted: Wanted, hangs: bool) -> R
     return JSONResponse(wanted.answer(words), headers=_WHO)
 
 
-async def _collect(core: Core, wanted: Wanted, hangs: bool) -> List[str]:
+async def _collect(core: Cores, wanted: Wanted, hangs: bool) -> List[str]:
     return [word async for word in core.complete(wanted.seed, wanted.tokens, wanted.prompt_tokens, hangs)]
 
 

@@ -1,6 +1,6 @@
 """The engine core: a separate process, as in vLLM. It owns the ranks and the batch, and the API server talks
-to it in lines of JSON over a socket. `python -m light_engine.core FD` with the setting as the first line;
-ends when its API server does."""
+to it in lines of JSON over a socket. `python -m light_engine.core FD` with the setting as the first line; of
+data-parallel engines an actor on the node of the first rank. Ends when its API server does."""
 
 import asyncio
 import json
@@ -20,16 +20,30 @@ from light_engine.ranks import EngineDead, Gang
 async def main(descriptor: int) -> int:
     """Exit codes: 0 when the API server has exited, 1 when the ranks could not start or one has died."""
     reader, writer = await asyncio.open_connection(sock=socket.socket(fileno=descriptor))
+    return await run(reader, writer)
+
+
+class DPMoEEngineCoreActor:
+    """The core of one data-parallel engine, in an actor of vLLM's class name."""
+
+    async def run(self, host: str, port: int) -> int:
+        """Runs it for the API server that listens there."""
+        return await run(*await asyncio.open_connection(host, port))
+
+
+async def run(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> int:
+    """The core at the other end of this connection; returns the exit code."""
 
     def say(message: Dict[str, Any]) -> None:
         writer.write(json.dumps(message).encode() + b"\n")
 
     setting = json.loads(await reader.readline())
     options = Options(**setting["options"])
-    ray.init(address=setting["address"], namespace=setting["namespace"], log_to_driver=True)
+    if not ray.is_initialized():
+        ray.init(address=setting["address"], namespace=setting["namespace"], log_to_driver=True)
     group = PlacementGroup(PlacementGroupID(bytes.fromhex(setting["group"])))
     try:
-        gang = Gang(options, (group, setting["bundles"]))
+        gang = Gang(options, (group, setting["bundles"]), setting["engine"])
         await asyncio.to_thread(gang.load)
     except EngineDead as error:
         say({"failed": str(error)})

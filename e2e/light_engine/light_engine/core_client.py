@@ -1,5 +1,5 @@
-"""The API server's side of the engine core: starts the process, passes completions to it, and detects its
-death. Its counters are those that the core reported after its last step, as in vLLM: with a core that hangs
+"""The API server's side of the engine core, or of the cores of data-parallel engines: starts them, passes completions
+to them, and detects their death. Its counters are those that the core reported after its last step, as in vLLM: with a core that hangs
 they freeze."""
 
 import asyncio
@@ -8,9 +8,10 @@ import socket
 import subprocess
 import sys
 from itertools import count
-from typing import Any, AsyncIterator, Dict, Optional
+from typing import Any, AsyncIterator, Dict, List, Optional
 
 import ray
+from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from light_engine.options import Options
 from light_engine.placement import Placement
@@ -30,10 +31,11 @@ class Core:
         self._keys = count()
         self._arrived: Dict[str, "asyncio.Queue[Optional[str]]"] = {}
         self._process: Optional["subprocess.Popen[bytes]"] = None
+        self._actor: Any = None
 
-    async def start(self, options: Options, placement: Placement) -> None:
-        """Returns when every rank has loaded. Raises EngineDead with the cause if that fails."""
-        ours, theirs = socket.socketpair()
+    async def start(self, options: Options, placement: Placement, engine: Optional[int]) -> None:
+        """Returns when every rank has loaded. Raises EngineDead with the cause if that fails. `engine` is its
+        data-parallel rank."""
         context = ray.get_runtime_context()
         group, bundles = placement
         setting = {
@@ -42,16 +44,36 @@ class Core:
             "namespace": context.namespace,
             "group": group.id.hex(),
             "bundles": bundles,
+            "engine": engine,
         }
-        with theirs:
-            command = [sys.executable, "-u", "-m", "light_engine.core", str(theirs.fileno())]
-            self._process = subprocess.Popen(command, pass_fds=[theirs.fileno()])
-        self._reader, self._writer = await asyncio.open_connection(sock=ours, limit=1 << 24)
+        if engine is None:
+            await self._fork()
+        else:
+            await self._place(group, len(bundles))
         self._say(setting)
         line = await self._reader.readline()
         answer = json.loads(line) if line else {"failed": "the engine core ended while it started"}
         if "failed" in answer:
             raise EngineDead(answer["failed"])
+
+    async def _fork(self) -> None:
+        ours, theirs = socket.socketpair()
+        with theirs:
+            command = [sys.executable, "-u", "-m", "light_engine.core", str(theirs.fileno())]
+            self._process = subprocess.Popen(command, pass_fds=[theirs.fileno()])
+        self._reader, self._writer = await asyncio.open_connection(sock=ours, limit=1 << 24)
+
+    async def _place(self, group: Any, bundle: int) -> None:
+        from light_engine.core import DPMoEEngineCoreActor
+
+        came: "asyncio.Future[Any]" = asyncio.get_running_loop().create_future()
+        host = ray.util.get_node_ip_address()
+        listening = await asyncio.start_server(lambda *both: came.set_result(both), host, 0, limit=1 << 24)
+        strategy = PlacementGroupSchedulingStrategy(placement_group=group, placement_group_bundle_index=bundle)
+        self._actor = ray.remote(DPMoEEngineCoreActor).options(scheduling_strategy=strategy).remote()
+        self._actor.run.remote(host, listening.sockets[0].getsockname()[1])
+        self._reader, self._writer = await came
+        listening.close()
 
     async def follow(self) -> None:
         """Receives the core's tokens; returns once it is dead and every open completion has ended."""
@@ -67,6 +89,8 @@ class Core:
 
     def end(self) -> None:
         """Kills the process unless it has exited by itself, and releases it."""
+        if self._actor is not None:
+            ray.kill(self._actor)
         if self._process is not None:
             self._process.kill()
             code = self._process.wait()
@@ -101,3 +125,35 @@ class Core:
     def _say(self, message: Dict[str, Any]) -> None:
         if not self.dead:
             self._writer.write(json.dumps(message).encode() + b"\n")
+
+
+class Cores:
+    """The core of one engine, or those of data-parallel engines, which take turns and end together."""
+
+    def __init__(self, engines: int) -> None:
+        self.all = [Core() for _ in range(engines)]
+        self._turn = count()
+
+    @property
+    def dead(self) -> bool:
+        """One of them has ended."""
+        return any(core.dead for core in self.all)
+
+    async def start(self, options: Options, placements: List[Placement]) -> None:
+        """Returns when every rank has loaded. Raises EngineDead with the first cause if that fails."""
+        number = range(len(placements)) if len(placements) > 1 else [None]
+        await asyncio.gather(*(core.start(options, *of) for core, *of in zip(self.all, placements, number)))
+
+    async def follow(self) -> None:
+        """Returns once one is dead and its open completions have ended."""
+        following = [asyncio.ensure_future(core.follow()) for core in self.all]
+        await asyncio.wait(following, return_when=asyncio.FIRST_COMPLETED)
+
+    def end(self) -> None:
+        """Ends all."""
+        for core in self.all:
+            core.end()
+
+    def complete(self, seed: int, tokens: int, prompt: int, hangs: bool) -> AsyncIterator[str]:
+        """As of one core; the next one's turn."""
+        return self.all[next(self._turn) % len(self.all)].complete(seed, tokens, prompt, hangs)

@@ -24,6 +24,7 @@ class Options(argparse.Namespace):
     port: int
     tensor_parallel_size: int
     pipeline_parallel_size: int
+    data_parallel_size: int
     max_model_len: int
     max_num_seqs: int
     load_seconds: float
@@ -34,7 +35,7 @@ class Options(argparse.Namespace):
 
     @property
     def world_size(self) -> int:
-        """Number of ranks."""
+        """Number of ranks of one data-parallel engine."""
         return self.tensor_parallel_size * self.pipeline_parallel_size
 
 
@@ -47,6 +48,10 @@ def parse(argv: List[str]) -> Options:
     parser.add_argument("--port", type=int, default=8000)
     parser.add_argument("--tensor-parallel-size", "-tp", type=int, default=1)
     parser.add_argument("--pipeline-parallel-size", "-pp", type=int, default=1)
+    parser.add_argument("--data-parallel-size", "-dp", type=int, default=1)
+    parser.add_argument("--data-parallel-size-local", type=int, default=1)
+    parser.add_argument("--data-parallel-backend", choices=["ray"], default="ray")
+    parser.add_argument("--api-server-count", type=int, choices=[1], default=1)
     parser.add_argument("--max-model-len", type=int, default=65536)
     parser.add_argument("--max-num-seqs", type=int, default=256)
     parser.add_argument("--distributed-executor-backend", choices=["ray"], default="ray")
@@ -57,7 +62,7 @@ def parse(argv: List[str]) -> Options:
     parser.add_argument("--ray-timeout", type=float, default=300.0, help="how long to wait for Ray and its GPUs")
     options = parser.parse_args(argv, namespace=Options())
     options.served_model_name = options.served_model_name or options.model
-    for name in ("tensor_parallel_size", "pipeline_parallel_size", "max_num_seqs", "tokens_per_second", "step_timeout"):
+    for name in ("tensor_parallel_size", "pipeline_parallel_size", "data_parallel_size", "max_num_seqs", "tokens_per_second", "step_timeout"):
         if getattr(options, name) <= 0:
             raise OptionError(f"argument --{name.replace('_', '-')}: must be above 0")
     return options

@@ -28,6 +28,11 @@ def current_group(ranks: int) -> Placement:
     return group, indices[:ranks]
 
 
+def engine_groups(name: str, engines: int, ranks: int) -> List[Placement]:
+    """The placement groups that the launcher made for data-parallel engines; the ranks' bundles come first."""
+    return [(ray.util.get_placement_group(f"{name}/dp{engine}"), list(range(ranks))) for engine in range(engines)]
+
+
 def connect(deadline: float) -> None:
     """Joins the Ray cluster on this machine; waits until `deadline` (monotonic) for it to come up."""
     while True:

@@ -59,11 +59,13 @@ class RayWorkerProc:
 class Gang:
     """All ranks of the engine, stage by stage."""
 
-    def __init__(self, options: Options, placement: Placement) -> None:
+    def __init__(self, options: Options, placement: Placement, engine: Optional[int] = None) -> None:
         group, bundles = placement
         self._options = options
         self._tensor = options.tensor_parallel_size
         instance = f"{options.served_model_name.rsplit('/', 1)[-1]}-{uuid.uuid4().hex[:5]}"
+        if engine is not None:
+            instance += f"_dp{engine}"
         rank_class = ray.remote(num_cpus=0, num_gpus=1, max_restarts=0)(RayWorkerProc)
         self._ranks: List[Any] = []
         for rank in range(options.world_size):

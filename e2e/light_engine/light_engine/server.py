@@ -4,12 +4,12 @@ exits normally."""
 
 import asyncio
 from contextlib import suppress
-from typing import Optional
+from typing import List, Optional
 
 import uvicorn
 
 from light_engine.app import build
-from light_engine.core_client import Core
+from light_engine.core_client import Cores
 from light_engine.options import Options, check_model
 from light_engine.placement import Placement
 
@@ -17,34 +17,34 @@ _LAST_SECONDS = 3.0
 """How long a dead engine still answers 503, so that a health check can see it."""
 
 
-def run(options: Options, placement: Placement, middleware_class: Optional[type]) -> None:
-    """Serves until the end. Raises FileNotFoundError or EngineDead if the engine could not start."""
+def run(options: Options, placements: List[Placement], middleware_class: Optional[type]) -> None:
+    """Serves until the end, with an engine in each placement. Raises FileNotFoundError or EngineDead if the engine could not start."""
     check_model(options.model)
-    asyncio.run(_serve(options, placement, middleware_class))
+    asyncio.run(_serve(options, placements, middleware_class))
 
 
-async def _serve(options: Options, placement: Placement, middleware_class: Optional[type]) -> None:
-    core = Core()
+async def _serve(options: Options, placements: List[Placement], middleware_class: Optional[type]) -> None:
+    cores = Cores(len(placements))
     try:
-        await core.start(options, placement)
-        app = build(options, core)
+        await cores.start(options, placements)
+        app = build(options, cores)
         if middleware_class is not None:
             app.add_middleware(middleware_class)
         server = uvicorn.Server(
             uvicorn.Config(app, host=options.host, port=options.port, log_level="warning", timeout_graceful_shutdown=2)
         )
-        guard = asyncio.ensure_future(_guard(core, server))
+        guard = asyncio.ensure_future(_guard(cores, server))
         print(f"serving {options.served_model_name} on {options.host}:{options.port}", flush=True)
         await server.serve()
         guard.cancel()
         with suppress(asyncio.CancelledError):
             await guard
     finally:
-        core.end()
+        cores.end()
 
 
-async def _guard(core: Core, server: uvicorn.Server) -> None:
-    """Waits for the core's end and ends the server after it."""
-    await core.follow()
+async def _guard(cores: Cores, server: uvicorn.Server) -> None:
+    """Waits for the end of a core and ends the server after it."""
+    await cores.follow()
     await asyncio.sleep(_LAST_SECONDS)
     server.should_exit = True

@@ -13,8 +13,8 @@ use super::fleet::Fleet;
 use super::pods::FleetPod;
 use super::{Cluster, call};
 
-/// A rank: tensor rank, pipeline stage, Kubernetes node.
-pub type RankAt = (u32, u32, String);
+/// A rank: data-parallel rank if there is one, tensor rank, pipeline stage, Kubernetes node.
+pub type RankAt = (Option<u32>, u32, u32, String);
 
 /// When the last engine of a group was submitted to Ray, by the head's clock.
 pub async fn last_submitted(fleet: &Fleet, group: &str, pods: &[FleetPod]) -> anyhow::Result<Timestamp> {
@@ -51,16 +51,17 @@ pub async fn ranks(fleet: &Fleet, group: &str, pods: &[FleetPod]) -> anyhow::Res
             let node = actor["node_id"].as_str().and_then(|id| node_of.get(id));
             let node = node
                 .with_context(|| format!("rank {name} is on a Ray node that is no pod of group {group}"))?;
-            let (tensor, stage) = rank(name);
-            Ok((tensor, stage, (*node).to_owned()))
+            let (data, tensor, stage) = rank(name);
+            Ok((data, tensor, stage, (*node).to_owned()))
         })
         .collect()
 }
 
-/// Tensor rank and stage from an actor name such as `vllm_Worker_x_TP1_PP0`; a dimension of 1 is left out.
-fn rank(name: &str) -> (u32, u32) {
-    let part = |key: &str| name.split('_').find_map(|part| part.strip_prefix(key)?.parse().ok()).unwrap_or(0);
-    (part("TP"), part("PP"))
+/// Data-parallel rank, tensor rank and stage from an actor name such as `vllm_Worker_x_dp1_TP1_PP0`; a dimension of 1
+/// is left out.
+fn rank(name: &str) -> (Option<u32>, u32, u32) {
+    let part = |key: &str| name.split('_').find_map(|part| part.strip_prefix(key)?.parse().ok());
+    (part("dp"), part("TP").unwrap_or(0), part("PP").unwrap_or(0))
 }
 
 /// KubeRay's token for a cluster, if token authentication is on.
@@ -104,8 +105,9 @@ mod tests {
 
     #[test]
     fn ranks_by_name() {
-        assert_eq!(rank("vllm_Worker_tiny-1f_TP1_PP0"), (1, 0));
-        assert_eq!(rank("vllm_Worker_tiny-1f_PP1"), (0, 1));
-        assert_eq!(rank("vllm_Worker_tiny"), (0, 0));
+        assert_eq!(rank("vllm_Worker_tiny-1f_TP1_PP0"), (None, 1, 0));
+        assert_eq!(rank("vllm_Worker_tiny-1f_PP1"), (None, 0, 1));
+        assert_eq!(rank("vllm_Worker_tiny"), (None, 0, 0));
+        assert_eq!(rank("vllm_Worker_1_dp3_TP1"), (Some(3), 1, 0));
     }
 }

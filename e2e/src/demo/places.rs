@@ -13,8 +13,7 @@ use crate::cluster::ready;
 
 /// Compares the placement in the status with Ray and the pods. Returns the groups with their ranks.
 pub async fn check(fleet: &Fleet, seen: &RayClusterFleet) -> anyhow::Result<Vec<GroupStatus>> {
-    let wanted =
-        seen.spec.model.as_ref().map_or(0, |model| model.parallelism.tensor * model.parallelism.pipeline);
+    let wanted = seen.spec.model.as_ref().map_or(0, |model| model.parallelism.ranks());
     let pods = pods(fleet).await?;
     for group in ready::groups(seen) {
         let by_ray = ranks(fleet, &group.name, &pods).await?;
@@ -27,17 +26,20 @@ fn agree(
     group: &GroupStatus,
     by_ray: &BTreeSet<RankAt>,
     pods: &[FleetPod],
-    wanted: u32,
+    wanted: u64,
 ) -> anyhow::Result<()> {
     let name = &group.name;
-    let by_status: BTreeSet<RankAt> =
-        group.placement.iter().map(|rank| (rank.tensor, rank.stage, rank.node.to_string())).collect();
+    let by_status: BTreeSet<RankAt> = group
+        .placement
+        .iter()
+        .map(|rank| (rank.data, rank.tensor, rank.stage, rank.node.to_string()))
+        .collect();
     ensure!(
         by_status == *by_ray,
-        "group {name}: its status has the ranks (tensor, stage, node) at {by_status:?}, Ray at {by_ray:?}"
+        "group {name}: its status has the ranks (data, tensor, stage, node) at {by_status:?}, Ray at {by_ray:?}"
     );
     ensure!(
-        u32::try_from(by_ray.len()) == Ok(wanted),
+        u64::try_from(by_ray.len()) == Ok(wanted),
         "group {name}: {} ranks where the model needs {wanted}",
         by_ray.len()
     );
@@ -55,8 +57,9 @@ pub fn lines(groups: &[GroupStatus]) -> Vec<String> {
             .placement
             .iter()
             .map(move |rank| {
+                let data = rank.data.map_or_else(String::new, |data| format!("data {data}, "));
                 format!(
-                    "{name}  rank {} (tensor {}, stage {}) on {}",
+                    "{name}  rank {} ({data}tensor {}, stage {}) on {}",
                     rank.rank, rank.tensor, rank.stage, rank.node
                 )
             })
@@ -84,15 +87,16 @@ mod tests {
 
     #[test]
     fn a_rank_on_another_node_is_reported() {
-        let rank = |rank, stage, node: &str| RankPlacement { rank, tensor: 0, stage, node: node.into() };
+        let rank =
+            |rank, stage, node: &str| RankPlacement { rank, data: None, tensor: 0, stage, node: node.into() };
         let placement = vec![rank(0, 0, "a"), rank(1, 1, "b")];
         let group = GroupStatus { name: "g".into(), placement, ..GroupStatus::default() };
-        let ray = BTreeSet::from([(0, 0, "a".to_owned()), (0, 1, "b".to_owned())]);
+        let ray = BTreeSet::from([(None, 0, 0, "a".to_owned()), (None, 0, 1, "b".to_owned())]);
         let pods = [pod("a"), pod("b")];
         assert!(agree(&group, &ray, &pods, 2).is_ok());
         assert!(agree(&group, &ray, &pods, 4).is_err());
         assert!(agree(&group, &ray, &[pod("a"), pod("c")], 2).is_err());
-        let moved = BTreeSet::from([(0, 0, "b".to_owned()), (0, 1, "a".to_owned())]);
+        let moved = BTreeSet::from([(None, 0, 0, "b".to_owned()), (None, 0, 1, "a".to_owned())]);
         assert!(agree(&group, &moved, &pods, 2).is_err());
     }
 }

@@ -7,6 +7,7 @@ mod aibrix;
 mod bad_input;
 mod bounds;
 mod deaths;
+mod experts;
 mod faults;
 mod gateway;
 mod kuberay_missing;
@@ -71,6 +72,9 @@ fn scenarios() -> Vec<Scenario> {
         Scenario::new("faults_are_reported_and_recovered_from", minutes(12), |s| Box::pin(faults::all(s))),
         Scenario::new("a_template_is_applied_and_answers", minutes(9), |s| Box::pin(template::applied(s))),
         Scenario::new("main_job_with_vllm", minutes(25), |s| Box::pin(main_job::kept(s))),
+        Scenario::named("experts_are_shared_by_two_engines_and_upgraded", minutes(40), |s| {
+            Box::pin(experts::shared(s))
+        }),
         Scenario::named("faults_that_are_others_to_the_fleet", minutes(5), |s| Box::pin(faults::alike(s))),
         Scenario::named("soak_every_node_drained", minutes(40), |s| Box::pin(soak::every_node_drained(s))),
         Scenario::named("soak_random_operations", minutes(300), |s| Box::pin(soak::random_operations(s))),

@@ -83,8 +83,9 @@ pub fn revision(template: &RayClusterTemplate, model: Option<&Model>) -> Revisio
         }
         .into(),
         engine: model.map(|model| {
-            // A data-parallel size that is written out is the same as none: it can only be 1.
-            let parallelism = Parallelism { data: None, ..model.parallelism };
+            // A data-parallel size of 1 that is written out is the same as none.
+            let parallelism =
+                Parallelism { data: model.parallelism.data.filter(|data| *data != 1), ..model.parallelism };
             let engine = Model { start_timeout: None, probe: None, parallelism, ..model.clone() };
             hash(&engine).into()
         }),

@@ -84,7 +84,7 @@ pub struct NodeFailures {
 #[derive(JsonSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct StartupTimes {
-    /// What was loaded: `<source> <tensor>x<pipeline>`. Empty when the pods start the engine.
+    /// What was loaded: `<source> <tensor>x<pipeline>`, with data parallelism and `x<data>`. Empty when the pods start the engine.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub model: String,
     /// Seconds from a group's entry in the ledger to its engine's launch.
@@ -366,8 +366,11 @@ impl GroupStatus {
 #[derive(JsonSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RankPlacement {
-    /// Rank: stage × tensor size + tensor rank.
+    /// Rank: (data-parallel rank × stages + stage) × tensor size + tensor rank.
     pub rank: u32,
+    /// Data-parallel rank; only with data parallelism.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data: Option<u32>,
     /// Tensor rank.
     pub tensor: u32,
     /// Pipeline stage.

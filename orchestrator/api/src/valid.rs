@@ -169,7 +169,7 @@ impl ValidFleet {
 
     /// Ranks of the engine; 0 when the template starts it.
     pub fn ranks(&self) -> u32 {
-        let ranks = |model: &ValidModel| model.parallelism.tensor.saturating_mul(model.parallelism.pipeline);
+        let ranks = |model: &ValidModel| u32::try_from(model.parallelism.ranks()).unwrap_or(u32::MAX);
         self.model.as_ref().map_or(0, ranks)
     }
 }

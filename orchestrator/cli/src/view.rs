@@ -64,6 +64,8 @@ pub(crate) struct Group {
 /// The node of one rank.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Rank {
+    /// Data-parallel rank, with data parallelism.
+    pub(crate) data: Option<i64>,
     pub(crate) stage: i64,
     pub(crate) number: i64,
     pub(crate) node: NodeName,
@@ -168,6 +170,7 @@ impl Group {
 impl Rank {
     fn read(value: &Value) -> Self {
         Self {
+            data: value["data"].as_i64(),
             stage: number(value, "stage"),
             number: number(value, "rank"),
             node: text(value, "node").unwrap_or_else(|| "<unknown>".into()),

@@ -282,6 +282,8 @@ pub struct ObservedEngine {
 pub struct ObservedRank {
     /// Rank in the engine.
     pub rank: u32,
+    /// Its data-parallel engine; `None` without data parallelism.
+    pub data: Option<u32>,
     /// Rank within its stage.
     pub tensor: u32,
     /// Pipeline stage.

@@ -80,7 +80,8 @@ pub(crate) fn observed<'s>(
 fn model(fleet: &ValidFleet) -> String {
     fleet.model.as_ref().map_or_else(String::new, |model| {
         let ranks = model.parallelism;
-        format!("{} {}x{}", model.source, ranks.tensor, ranks.pipeline)
+        let data = if ranks.engines() == 1 { String::new() } else { format!("x{}", ranks.engines()) };
+        format!("{} {}x{}{data}", model.source, ranks.tensor, ranks.pipeline)
     })
 }
 

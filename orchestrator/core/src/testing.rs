@@ -192,7 +192,9 @@ pub(crate) fn engine(group: &GroupStatus) -> ObservedEngine {
         launch: Some(group.launch_id()),
         job: Some(ObservedJob::Running),
         ranks_placed: 2,
-        ranks: [1, 0].map(|rank| ObservedRank { rank, tensor: 0, stage: rank, ip: ip(rank) }).into(),
+        ranks: [1, 0]
+            .map(|rank| ObservedRank { rank, data: None, tensor: 0, stage: rank, ip: ip(rank) })
+            .into(),
         healthy: true,
         answering: true,
         load: Some(ObservedLoad {

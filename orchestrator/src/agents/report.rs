@@ -258,6 +258,7 @@ fn ranks(engine: &EngineState, placed: &Placed, known: &FailureDetector) -> Obse
         ranks: located
             .map(|(rank, id)| ObservedRank {
                 rank: rank.rank,
+                data: rank.data_rank,
                 tensor: rank.tensor_rank,
                 stage: rank.stage,
                 ip: address(id).unwrap_or_default(),

@@ -43,6 +43,9 @@ pub struct Demand {
     /// Only shapes with so many stages.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pipeline: Option<u32>,
+    /// Data-parallel engines that share the experts of the model; `None` and 1 for one engine.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub data: Option<u32>,
 }
 
 impl Default for Demand {
@@ -57,6 +60,7 @@ impl Default for Demand {
             step: None,
             tensor: None,
             pipeline: None,
+            data: None,
         }
     }
 }
@@ -202,7 +206,7 @@ pub fn choose(model: &Model, gpu: &Gpu, demand: &Demand) -> Choice {
         if chosen.as_ref().is_some_and(|fit| nodes > fit.shape.nodes + 1) {
             break;
         }
-        let mut fits = shapes(&weights, nodes, per_node, model.layers.len())
+        let mut fits = shapes(&weights, nodes, per_node, model.layers.len(), asked.data.unwrap_or(1).max(1))
             .filter(|(shape, _)| asked.asks_for(*shape))
             .map(|(shape, weights)| room.fit(shape, weights))
             .collect::<Vec<_>>();
@@ -223,7 +227,7 @@ pub fn choose(model: &Model, gpu: &Gpu, demand: &Demand) -> Choice {
         }
     }
     alternatives.extend(if chosen.is_some() { smaller } else { nearest });
-    let tensor = chosen.as_ref().map_or(1, |fit| fit.shape.tensor);
+    let notes = notes(model, gpu, &asked, chosen.as_ref());
     Choice {
         parameters: u64::try_from(parameters::total(model)).unwrap_or(u64::MAX),
         precision: model.quantization.name.clone(),
@@ -233,12 +237,26 @@ pub fn choose(model: &Model, gpu: &Gpu, demand: &Demand) -> Choice {
         chosen,
         alternatives,
         refused,
-        notes: notes(model, gpu, tensor),
+        notes,
     }
 }
 
-fn notes(model: &Model, gpu: &Gpu, tensor: u32) -> Vec<String> {
+fn notes(model: &Model, gpu: &Gpu, demand: &Demand, chosen: Option<&Fit>) -> Vec<String> {
+    let tensor = chosen.map_or(1, |fit| fit.shape.tensor);
     let mut notes: Vec<String> = link_warning(gpu, tensor).into_iter().collect();
+    if let (Some(data), experts @ 1..) = (demand.data.filter(|data| *data > 1), model.experts()) {
+        notes.push(format!(
+            "{data} engines share the {experts} experts (--enable-expert-parallel): each has its own cache, and every layer \
+             exchanges tokens between all ranks, which wants a fast network between nodes; buffers of that exchange are \
+             not counted"
+        ));
+    } else if model.experts() > 0 && chosen.is_some_and(|fit| fit.shape.nodes > 1) {
+        notes.push(
+            "pipeline stages between nodes pass on one hidden state a token, which any network carries; --data 2 reckons \
+             with data-parallel engines that share the experts instead, for a fast network between nodes"
+                .to_owned(),
+        );
+    }
     if model.vision > 0 {
         notes.push("the vision tower is an estimate, counted whole on every rank".to_owned());
     }
@@ -276,14 +294,14 @@ impl Room<'_> {
                 let mut stage = Stage {
                     first_layer: range.start,
                     layers: range.end - range.start,
-                    weights: weights.stage(range),
+                    weights: self.weights(weights, range, shape),
                     overhead: Overhead::of(self.model, layers, (tensor, last), self.step),
                     cache: need(layers, self.context),
                     cache_bytes: 0,
                     usable: self.usable,
                     missing: 0,
                 };
-                stage.cache_bytes = stage.cache.of(self.demand.sequences);
+                stage.cache_bytes = stage.cache.of(self.demand.sequences.div_ceil(u64::from(shape.data)));
                 stage.missing = stage.needed().saturating_sub(self.usable);
                 stage
             })
@@ -296,10 +314,24 @@ impl Room<'_> {
             shape,
             gpus: shape.gpus(),
             missing: stages.iter().map(|stage| stage.missing).max().unwrap_or(0),
-            sequences: stages.iter().map(|stage| stage.cache.fit(stage.room())).min().unwrap_or(0),
+            sequences: stages
+                .iter()
+                .map(|stage| stage.cache.fit(stage.room()))
+                .min()
+                .unwrap_or(0)
+                .saturating_mul(u64::from(shape.data)),
             longest_context: longest(self.context, holds),
             stages,
         }
+    }
+
+    fn weights(&self, weights: &Weights, range: &std::ops::Range<u32>, shape: Shape) -> RankMemory {
+        let whole = weights.stage(range);
+        if shape.data == 1 {
+            return whole;
+        }
+        let ranks = u64::from(shape.data) * u64::from(shape.tensor);
+        whole.with_shared_experts(u64::from(shape.tensor), self.model.experts(), ranks)
     }
 
     fn layers(&self, range: &std::ops::Range<u32>) -> &[Layer] {
@@ -386,6 +418,33 @@ mod tests {
         let (index, stage) = nearest.fullest().unwrap();
         assert_eq!((index, stage.missing), (2, nearest.missing));
         assert_eq!(stage.needed() - stage.usable, stage.missing);
+    }
+
+    #[test]
+    fn data_parallel_engines_share_the_experts_and_have_a_cache_each() {
+        let demand = |data| Demand {
+            context: Some(32_768),
+            data,
+            tensor: Some(8),
+            most_nodes: 2,
+            ..Demand::default()
+        };
+        let alone = choice("deepseek-r1", "h200", &demand(None)).chosen.unwrap();
+        let shared = choice("deepseek-r1", "h200", &demand(Some(2)));
+        let fit = shared.chosen.unwrap();
+        assert_eq!((fit.shape.data, fit.shape.tensor, fit.shape.pipeline, fit.gpus), (2, 8, 1, 16));
+        let experts = |fit: &Fit| fit.stages[0].weights.weights[&crate::model::Group::Experts];
+        assert_eq!((alone.shape.nodes, alone.shape.pipeline), (1, 1));
+        assert_eq!(experts(&fit), experts(&alone) / 2, "256 experts over 16 ranks in place of 8");
+        let others = |fit: &Fit| fit.stages[0].weights.bytes() - experts(fit);
+        assert_eq!(others(&fit), others(&alone), "each engine has its own attention");
+        assert!(fit.sequences > 2 * alone.sequences, "{} and {}", fit.sequences, alone.sequences);
+        assert!(shared.notes.iter().any(|note| note.starts_with("2 engines share the 256 experts")));
+        assert_eq!(
+            choice("deepseek-r1", "h200", &demand(Some(3))).chosen,
+            None,
+            "16 GPUs are no 3 engines of 8"
+        );
     }
 
     #[test]

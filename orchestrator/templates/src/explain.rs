@@ -164,8 +164,9 @@ fn free(stage: &Stage) -> String {
 
 /// A shape, as in `2 nodes with 8 GPUs, tensor 8 × pipeline 2`.
 pub fn shape(shape: Shape) -> String {
+    let data = if shape.data == 1 { String::new() } else { format!("data {} × ", shape.data) };
     format!(
-        "{} with {}, tensor {} × pipeline {}",
+        "{} with {}, {data}tensor {} × pipeline {}",
         count(u64::from(shape.nodes), "node"),
         count(u64::from(shape.gpus_per_node), "GPU"),
         shape.tensor,

@@ -6,8 +6,9 @@
 //!
 //! Not modelled:
 //!
-//! - data, context and expert parallelism: expert parallelism moves experts between the ranks of a stage, their
-//!   sum stays, and one group runs one engine;
+//! - context parallelism; expert parallelism within one engine, which moves experts between the ranks of a stage, so
+//!   that their sum stays; and with data-parallel engines that share experts (`Demand::data`) the buffers of their
+//!   exchange;
 //! - speculative decoding and the prediction layers that only it loads, `LoRA`, offloading;
 //! - stages that are set by hand (`VLLM_PP_LAYER_PARTITION`);
 //! - whether there are kernels of a precision or an attention for a GPU;

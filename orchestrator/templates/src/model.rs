@@ -29,6 +29,17 @@ pub struct Model {
     pub quantization: Quantization,
 }
 
+impl Model {
+    /// Experts of a layer that has the most of them; 0 in a dense model. Shared experts do not count.
+    pub fn experts(&self) -> u64 {
+        let of = |layer: &Layer| match &layer.feed_forward {
+            FeedForward::Experts(found) => found.experts,
+            _ => 0,
+        };
+        self.layers.iter().map(of).max().unwrap_or(0)
+    }
+}
+
 /// One layer of the decoder.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Layer {

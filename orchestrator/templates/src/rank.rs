@@ -74,6 +74,17 @@ impl RankMemory {
         self.weights.values().fold(self.derived, |sum, bytes| sum.saturating_add(*bytes))
     }
 
+    /// Where `ranks` share the `experts` of each layer whole, in place of `tensor` ranks that have a part of each:
+    /// what the rank with the most of them has.
+    #[must_use]
+    pub(crate) fn with_shared_experts(mut self, tensor: u64, experts: u64, ranks: u64) -> Self {
+        if let Some(bytes) = self.weights.get_mut(&Group::Experts) {
+            let most = experts.div_ceil(ranks.max(1));
+            *bytes = bytes.saturating_mul(tensor).div_ceil(experts.max(1)).saturating_mul(most);
+        }
+        self
+    }
+
     fn add(&mut self, other: &Self) {
         for (group, bytes) in &other.weights {
             let sum = self.weights.entry(*group).or_default();
@@ -342,6 +353,13 @@ mod tests {
         assert_eq!(attention(1), 2 * query + 2 * 6 * head);
         assert_eq!(attention(3), 2 * query / 3 + 2 * 2 * head);
         assert_eq!(attention(12), 2 * query / 12 + 2 * head, "one head of six on each of twelve");
+    }
+
+    #[test]
+    fn the_rank_with_the_most_whole_experts_counts() {
+        let split = RankMemory { weights: BTreeMap::from([(Group::Experts, 120)]), derived: 7 };
+        let shared = |ranks| split.clone().with_shared_experts(2, 6, ranks).bytes() - 7;
+        assert_eq!((shared(2), shared(4), shared(6), shared(12)), (120, 80, 40, 40));
     }
 
     #[test]

@@ -18,6 +18,9 @@ pub struct Shape {
     pub tensor: u32,
     /// Stages.
     pub pipeline: u32,
+    /// Data-parallel engines, which share the experts; 1 without data parallelism.
+    #[serde(skip_serializing_if = "is_one")]
+    pub data: u32,
     /// Nodes.
     pub nodes: u32,
     /// GPUs of each node that the engine uses.
@@ -27,8 +30,13 @@ pub struct Shape {
 impl Shape {
     /// GPUs, and ranks.
     pub fn gpus(self) -> u32 {
-        self.tensor * self.pipeline
+        self.tensor * self.pipeline * self.data
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_one(data: &u32) -> bool {
+    *data == 1
 }
 
 /// Shapes on so many nodes. On several nodes all their GPUs are used; on one, any part that divides it.
@@ -37,14 +45,15 @@ pub(crate) fn shapes(
     nodes: u32,
     per_node: u32,
     layers: usize,
+    data: u32,
 ) -> impl Iterator<Item = (Shape, &Weights)> {
     weights.iter().flat_map(move |(tensor, weights)| {
         let all = nodes * per_node;
-        (1..=all / tensor).filter_map(move |pipeline| {
-            let gpus = tensor * pipeline;
+        (1..=all / tensor / data).filter_map(move |pipeline| {
+            let gpus = tensor * pipeline * data;
             let whole = if nodes == 1 { per_node.is_multiple_of(gpus) } else { gpus == all };
             let possible = whole && gpus <= MOST_RANKS && pipeline as usize <= layers;
-            let shape = Shape { tensor: *tensor, pipeline, nodes, gpus_per_node: gpus / nodes };
+            let shape = Shape { tensor: *tensor, pipeline, data, nodes, gpus_per_node: gpus / nodes };
             possible.then_some((shape, weights))
         })
     })
@@ -59,7 +68,9 @@ mod tests {
         let model = Catalogue::embedded().unwrap().model("qwen3-235b", None).unwrap();
         let weights: Vec<_> =
             [8, 4, 2, 1].map(|tensor| (tensor, Weights::of(&model, u64::from(tensor)).unwrap())).into();
-        shapes(&weights, nodes, per_node, layers).map(|(shape, _)| (shape.tensor, shape.pipeline)).collect()
+        shapes(&weights, nodes, per_node, layers, 1)
+            .map(|(shape, _)| (shape.tensor, shape.pipeline))
+            .collect()
     }
 
     #[test]

@@ -127,7 +127,7 @@ pub(crate) fn avoided(node: &str) -> String {
 
 /// What would make room.
 fn cure(spec: &EngineSpec, policy: &Policy, nodes: &[RayNode]) -> String {
-    let (tensor, pipeline) = (spec.shape.tensor(), spec.shape.pipeline());
+    let (tensor, stages) = (spec.shape.tensor(), spec.shape.stages());
     let alive = || nodes.iter().filter(|node| node.alive);
     if !alive().any(|node| node.is_head) {
         return "start the head: `ray start --head`; the API server runs on its node".to_owned();
@@ -153,7 +153,7 @@ fn cure(spec: &EngineSpec, policy: &Policy, nodes: &[RayNode]) -> String {
         );
     }
     let rooms: u64 = alive().map(|node| u64::from(node.gpus_total / tensor)).sum();
-    let more = u64::from(pipeline).saturating_sub(rooms);
+    let more = u64::from(stages).saturating_sub(rooms);
     let gpus: u64 = alive().map(|node| u64::from(node.gpus_total)).sum();
     let largest = alive().map(|node| node.gpus_total).max().unwrap_or_default();
     let join = format!("add room for {more} more stages: nodes with a multiple of {tensor} GPUs");

@@ -16,6 +16,12 @@ use crate::connect::Found;
 pub(crate) struct Slot {
     /// Rank in the engine.
     pub(crate) rank: u32,
+    /// Its data-parallel engine, with data parallelism.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) data_rank: Option<u32>,
+    /// Its stage among those of all data-parallel engines, which is what is drawn.
+    #[serde(skip)]
+    pub(crate) lane: u32,
     /// Rank within its stage.
     pub(crate) tensor_rank: u32,
     pub(crate) stage: u32,
@@ -62,14 +68,22 @@ pub(crate) struct Engine {
 /// The ranks of a plan.
 pub(crate) fn planned(plan: &Placement, nodes: &[RayNode]) -> Vec<Slot> {
     let slots = plan.ranks.iter().zip(plan.gpus());
-    slots.map(|(slot, gpu)| rank(slot, gpu, &slot.node_id, "planned", nodes)).collect()
+    slots.map(|(slot, gpu)| rank(plan, (slot, gpu), &slot.node_id, "planned", nodes)).collect()
 }
 
-fn rank(slot: &RankSlot, gpu: u32, on: &NodeId, state: &'static str, nodes: &[RayNode]) -> Slot {
+fn rank(
+    plan: &Placement,
+    (slot, gpu): (&RankSlot, u32),
+    on: &NodeId,
+    state: &'static str,
+    nodes: &[RayNode],
+) -> Slot {
     let node = nodes.iter().find(|node| node.id == *on);
     let ip = node.map_or_else(|| slot.node_ip.clone(), |node| node.ip.clone());
     Slot {
         rank: slot.rank,
+        data_rank: slot.data_rank,
+        lane: slot.rank / plan.shape.tensor(),
         tensor_rank: slot.tensor_rank,
         stage: slot.stage,
         node: node.map_or_else(|| ip.clone(), |node| node.name.clone()),
@@ -139,7 +153,7 @@ pub(crate) fn differences(placed: Option<&Placed>, nodes: &[RayNode]) -> Vec<Str
 fn reported(plan: &Placement, placed: &Placed, nodes: &[RayNode]) -> Vec<Slot> {
     let of = |(slot, gpu): (&RankSlot, u32)| {
         // For a restarted rank the living actor comes first.
-        let seen = placed.ranks.iter().find(|r| (r.stage, r.tensor_rank) == (slot.stage, slot.tensor_rank));
+        let seen = placed.ranks.iter().find(|r| r.rank == slot.rank);
         let on = seen.and_then(|seen| seen.node_id.as_ref()).unwrap_or(&slot.node_id);
         let state = match seen {
             Some(seen) if seen.alive && *on == slot.node_id => "alive",
@@ -147,7 +161,7 @@ fn reported(plan: &Placement, placed: &Placed, nodes: &[RayNode]) -> Vec<Slot> {
             Some(seen) if seen.node_id.is_some() => "dead",
             _ => "starting",
         };
-        rank(slot, gpu, on, state, nodes)
+        rank(plan, (slot, gpu), on, state, nodes)
     };
     plan.ranks.iter().zip(plan.gpus()).map(of).collect()
 }

@@ -62,6 +62,7 @@ pub(crate) fn all() -> HashMap<&'static str, String> {
 fn plan() -> Option<Placement> {
     let slot = |rank: u32| RankSlot {
         rank,
+        data_rank: None,
         tensor_rank: rank % 8,
         stage: rank / 8,
         node_id: NodeId(node(rank / 8)),

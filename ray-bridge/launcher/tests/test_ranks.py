@@ -2,8 +2,9 @@
 
 import threading
 import unittest
+from types import SimpleNamespace
 
-from rayfleet_ranks import Rank, _cause, dead_by_itself, last_words, obituary
+from rayfleet_ranks import Rank, _cause, dead_by_itself, last_words, obituary, of_groups
 
 LOST = {"actor_died_error_context": {"reason": "WORKER_DIED", "error_message": "its worker process has died. Some common causes include: (1)"}}
 KILLED = {"actor_died_error_context": {"reason": "RAY_KILL", "error_message": "The actor is dead because it was killed by `ray.kill`."}}
@@ -29,6 +30,26 @@ class Deaths(unittest.TestCase):
     def test_causes_of_unknown_form_are_accepted(self):
         for death in (None, {}, {"x": None}, {"x": {}}, "gone"):
             self.assertIsInstance(_cause(death), str)
+
+
+class Engines(unittest.TestCase):
+    """The actors of one job, whose data-parallel engines have a placement group each."""
+
+    def actor(self, group, name="", class_name="RayWorkerProc", death=None):
+        state = "ALIVE" if death is None else "DEAD"
+        return SimpleNamespace(
+            placement_group_id=group, name=name, class_name=class_name, state=state, node_id="f" * 56, death_cause=death, pid=7, actor_id="a1"
+        )
+
+    def test_ranks_and_cores_are_told_apart_and_others_left_out(self):
+        core = "DPMoEEngineCoreActor"
+        actors = [
+            self.actor("g0", "chat/api", "ApiServer"), self.actor("g0", "chat/store", "Store"), self.actor(None, "elsewhere"), self.actor("g9", "another"),
+            self.actor("g0", class_name=core), self.actor("g0", "vllm_Worker_1_dp0_TP0"), self.actor("g1", class_name=core, death=LOST),
+        ]  # fmt: skip
+        found = of_groups(actors, ["g0", "g1"], "chat/")
+        self.assertEqual([(rank.name, rank.is_core) for rank in found], [("DP0", True), ("vllm_Worker_1_dp0_TP0", False), ("DP1", True)])
+        self.assertIn("engine core DP1 on node ffffffffffff died: WORKER_DIED", obituary(dead_by_itself(found)))
 
 
 class LastWords(unittest.TestCase):

@@ -29,7 +29,11 @@ class Accepted(unittest.TestCase):
     def test_a_valid_spec_gives_nodes_in_rank_order(self):
         read = parse(spec())
         self.assertEqual(read.nodes, (A, A, B, B))
-        self.assertEqual((read.tensor, read.pipeline, read.placement_timeout), (2, 2, 60.0))
+        self.assertEqual((read.tensor, read.pipeline, read.data, read.placement_timeout), (2, 2, 1, 60.0))
+
+    def test_ranks_belong_to_data_parallel_engines_one_after_the_other(self):
+        read = parse(spec(pipeline=1, data=2))
+        self.assertEqual((read.each, read.nodes_of(0), read.nodes_of(1)), (2, (A, A), (B, B)))
 
     def test_a_custom_engine_names_its_entrypoint(self):
         read = parse(spec(engine="custom", entrypoint="light_engine:serve", argv=[]))
@@ -58,7 +62,7 @@ class Refused(unittest.TestCase):
     def test_missing_and_invalid_fields_are_refused(self):
         for field, value in (
             ("name", None), ("name", "a/b"), ("name", 3), ("engine", "sglang"), ("bundles", None), ("tensor", 0),
-            ("tensor", True), ("pipeline", "2"), ("port", 70000), ("apiServerNodeId", "node-1"), ("argv", "serve"),
+            ("tensor", True), ("pipeline", "2"), ("data", 0), ("data", "2"), ("port", 70000), ("apiServerNodeId", "node-1"), ("argv", "serve"),
             ("argv", []), ("argv", ["--port", "1"]), ("placementTimeoutSeconds", -1), ("probe", []), ("probe", {"v1": {}}), ("probe", {"/v1": 1}),
         ):  # fmt: skip
             with self.subTest(field=field, value=value):
@@ -66,6 +70,7 @@ class Refused(unittest.TestCase):
 
     def test_too_few_or_unordered_ranks_are_refused(self):
         self.refuse(spec(pipeline=3), "bundles", "6")
+        self.refuse(spec(data=2), "bundles", "8")
         self.refuse(spec(bundles=[{"rank": rank, "nodeId": A} for rank in (0, 2, 1, 3)]), "bundles[1]")
         self.refuse(spec(bundles=[{"rank": rank, "nodeId": "../x"} for rank in range(4)]), "bundles[0].nodeId")
 

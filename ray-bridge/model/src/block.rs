@@ -94,11 +94,30 @@ pub struct Parallelism {
     #[serde(default = "schema::one_u32")]
     #[schemars(range(min = 1, max = 1024))]
     pub pipeline: u32,
-    /// Data-parallel size. Only 1: vLLM on Ray places data-parallel engines by itself, so that they could not be held
-    /// to a plan. Raise `replicas` instead.
+    /// Data-parallel size, for mixtures of experts: so many engines, each of `tensor` × `pipeline` ranks with its own
+    /// cache, behind one API server. With `--enable-expert-parallel` in `engine.args` their ranks share the experts
+    /// among all of them. Dense models gain nothing and are refused when they load: raise `replicas` instead. Default 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1024))]
     pub data: Option<u32>,
+}
+
+impl Parallelism {
+    /// Data-parallel engines; 1 without data parallelism.
+    pub fn engines(&self) -> u32 {
+        self.data.unwrap_or(1)
+    }
+
+    /// Ranks, and therefore GPUs, of all engines together.
+    pub fn ranks(&self) -> u64 {
+        [self.tensor, self.pipeline, self.engines()].into_iter().map(u64::from).fold(1, u64::saturating_mul)
+    }
+
+    /// The sizes in words, with their product: `tensor 8 x pipeline 2 = 16 ranks`.
+    pub fn in_words(&self) -> String {
+        let data = if self.engines() == 1 { String::new() } else { format!("data {} x ", self.engines()) };
+        format!("{data}tensor {} x pipeline {} = {} ranks", self.tensor, self.pipeline, self.ranks())
+    }
 }
 
 /// Which nodes the ranks go to. Labels are those of Ray's nodes and, in a fleet, of the Kubernetes nodes below them.

@@ -31,7 +31,7 @@ impl ValidModel {
             source: self.source.clone(),
             args: self.args.clone(),
             env: self.env.iter().map(|variable| (variable.name.clone(), variable.value.clone())).collect(),
-            shape: Shape::new(self.parallelism.tensor, self.parallelism.pipeline)?,
+            shape: Shape::of(self.parallelism.engines(), self.parallelism.tensor, self.parallelism.pipeline)?,
             port: self.port,
             placement_timeout: PLACEMENT,
             probe: Some(self.probe()),
@@ -119,6 +119,20 @@ mod tests {
     }
 
     #[test]
+    fn data_parallel_engines_are_part_of_the_shape() {
+        let of = |data: u32| model(|block| block["parallelism"]["data"] = json!(data));
+        let shape = |data: u32| of(data).engine_spec(SubmissionId::new("e").unwrap()).map(|spec| spec.shape);
+        assert_eq!((shape(1).unwrap().data(), shape(3).unwrap().data()), (1, 3));
+        assert_eq!(of(3).parallelism.in_words(), "data 3 x tensor 2 x pipeline 2 = 12 ranks");
+        assert_eq!(of(1).parallelism.in_words(), "tensor 2 x pipeline 2 = 4 ranks");
+        let [refused] = of(1024).launch_problems().try_into().unwrap();
+        assert!(
+            refused.to_string().starts_with("parallelism: data 1024 × tensor 2 × pipeline 2"),
+            "{refused}"
+        );
+    }
+
+    #[test]
     fn the_placement_of_a_model_guides_the_plan() {
         let placement = json!({"strategy": "Spread", "tensorDomain": "fab", "topology": ["rack", "zone"]});
         let wanted = Policy {
@@ -141,6 +155,6 @@ mod tests {
         assert!(both[1].starts_with("engine.env: env RAY_ADDRESS: "), "{both:?}");
         assert!(refused(|block| block["source"] = json!("--x"))[0].starts_with("source: must be"));
         let large = refused(|block| block["parallelism"] = json!({"tensor": 1024, "pipeline": 2}));
-        assert!(large[0].starts_with("parallelism: tensor 1024 × pipeline 2: each"), "{large:?}");
+        assert!(large[0].starts_with("parallelism: data 1 × tensor 1024 × pipeline 2: each"), "{large:?}");
     }
 }

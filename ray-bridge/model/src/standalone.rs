@@ -177,14 +177,10 @@ mod tests {
     }
 
     #[test]
-    fn data_parallelism_is_refused_with_the_reason() {
+    fn a_data_parallel_size_is_at_least_one() {
         let of = |data: u32| json!({"name": "a", "source": "/a", "parallelism": {"tensor": 8, "data": data}});
-        assert!(model(&of(1)).is_ok());
-        let said = problems(&of(2));
-        assert!(
-            said.len() == 1 && said.iter().all(|p| p.starts_with("parallelism.data: must be 1: vLLM on Ray")),
-            "{said:?}"
-        );
+        assert_eq!(model(&of(2)).unwrap().parallelism.ranks(), 16);
+        assert_eq!(problems(&of(0)), ["parallelism.data: must be 1 to 1024, is 0"]);
     }
 
     #[test]

@@ -70,13 +70,6 @@ pub fn valid_model(model: &Model, problems: &mut Vec<FieldError>) -> ValidModel 
     if kind == EngineType::Custom && engine.entrypoint.as_deref().is_none_or(|e| !e.contains(':')) {
         problems.push(invalid("engine.entrypoint", "is required for type custom, as module:function"));
     }
-    if model.parallelism.data.is_some_and(|data| data != 1) {
-        problems.push(invalid(
-            "parallelism.data",
-            "must be 1: vLLM on Ray places data-parallel engines by itself, so that they could not be held to a plan; \
-             raise spec.replicas instead",
-        ));
-    }
     check_engine(&engine, problems);
     let probe = model.probe.clone().unwrap_or_default();
     ValidModel {

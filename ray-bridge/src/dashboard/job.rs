@@ -94,6 +94,10 @@ pub struct Job {
     /// The submission id. Jobs whose ids the bridge could not have chosen are left out.
     #[serde(default, deserialize_with = "id")]
     pub submission_id: Option<SubmissionId>,
+    /// Ray's own id of the job, by which it lists what the job has made; `None` until the entrypoint has connected
+    /// to Ray.
+    #[serde(default, deserialize_with = "lean::words::<_, 64>")]
+    pub job_id: Option<String>,
     /// State.
     pub status: JobStatus,
     /// Ray's message; for a failed entrypoint it contains the end of the log.

@@ -101,7 +101,8 @@ fn dead_ranks(engine: &EngineState, history: &History) -> Option<Diagnosis> {
         .map(|rank| {
             let node = rank.node_id.as_ref().and_then(|id| history.node(id));
             let node = node.map_or_else(String::new, |node| format!(" on {}", node.name));
-            format!("rank {}{node}: {}", rank.rank, rank.death.as_deref().unwrap_or_default())
+            let engine = rank.data_rank.map_or_else(String::new, |engine| format!(" of engine DP{engine}"));
+            format!("rank {}{engine}{node}: {}", rank.rank, rank.death.as_deref().unwrap_or_default())
         })
         .collect();
     evidence.extend(health_words(engine));

@@ -49,6 +49,7 @@ fn cluster(dead: &[&str]) -> ClusterState {
 fn rank(rank: u32, node: &str, death: Option<&str>) -> RankState {
     RankState {
         rank,
+        data_rank: None,
         tensor_rank: 0,
         stage: rank,
         node_id: Some(NodeId::from(node)),
@@ -61,6 +62,7 @@ fn rank(rank: u32, node: &str, death: Option<&str>) -> RankState {
 fn engine() -> EngineState {
     let slot = |rank: u32, node: &str| RankSlot {
         rank,
+        data_rank: None,
         tensor_rank: 0,
         stage: rank,
         node_id: NodeId::from(node),
@@ -113,6 +115,16 @@ fn dying(deaths: [Option<&str>; 2], health: Health) -> EngineState {
         load: None,
         ..engine()
     }
+}
+
+#[test]
+fn the_engine_of_a_dead_rank_is_named() {
+    let mut dying = dying([None, Some(KILLED)], Health::Serving);
+    dying.deaths.iter_mut().for_each(|rank| rank.data_rank = Some(1));
+    let said = reported(&state(cluster(&[]), dying)).unwrap();
+    assert_eq!(said.trouble, Trouble::RankDied { ranks: vec![1] });
+    let first = said.evidence.first().unwrap();
+    assert!(first.starts_with("rank 1 of engine DP1 on b: The actor is dead"), "{first}");
 }
 
 fn state(cluster: ClusterState, engine: EngineState) -> RayState {

@@ -46,7 +46,7 @@ pub struct EngineSpec {
     /// Environment of the API server and all ranks; see [`check_env`]. Ray shows it to everyone who may read
     /// the job.
     pub env: BTreeMap<String, String>,
-    /// Tensor × pipeline parallelism.
+    /// Data × tensor × pipeline parallelism.
     pub shape: Shape,
     /// Port of the API server on the head node.
     pub port: u16,
@@ -97,6 +97,9 @@ impl EngineSpec {
             "argv": self.argv(),
             "placementTimeoutSeconds": self.placement_timeout.as_secs_f64(),
         });
+        if self.shape.data() > 1 {
+            spec["data"] = json!(self.shape.data());
+        }
         if let EngineKind::Custom { entrypoint } = &self.kind {
             spec["engine"] = json!("custom");
             spec["entrypoint"] = json!(entrypoint);

@@ -13,6 +13,8 @@ pub(super) const MODELS: &str = "/v1/models";
 pub(super) const METRICS: &str = "/metrics";
 
 const SHAPE: &str = "the shape comes from the parallelism of the model; set that instead";
+const ENGINES: &str =
+    "data-parallel engines are placed by the bridge; set data of the model's parallelism instead";
 const REPLICAS: &str = "one engine is one replica of the model; raise the number of replicas instead";
 const ADDRESS: &str = "the bridge sets the address that it watches; set the port of the model instead";
 const NAME: &str = "the model's name and source are fields of their own; set those instead";
@@ -43,7 +45,7 @@ pub(super) const OWNED: &[Owned] = &[
         long: "data-parallel",
         family: true,
         short: &["dp", "dpn", "dpr", "dpl", "dpa", "dpp", "dpb", "dph", "dpe", "dpm"],
-        reason: REPLICAS,
+        reason: ENGINES,
     },
     option("distributed-executor-backend", &[], RANKS),
     option("nnodes", &["n"], RANKS),
@@ -64,6 +66,12 @@ pub(super) const OWNED: &[Owned] = &[
 pub(super) const OWNED_ENV: &[&str] = &[
     "VLLM_RAY_BUNDLE_INDICES",
     "VLLM_RAY_PER_WORKER_GPUS",
+    // vLLM takes these where its command line has no data-parallel size.
+    "VLLM_DP_SIZE",
+    "VLLM_DP_RANK",
+    "VLLM_DP_RANK_LOCAL",
+    "VLLM_DP_MASTER_IP",
+    "VLLM_DP_MASTER_PORT",
     "VLLM_USE_RAY_V2_EXECUTOR_BACKEND",
     "VLLM_HOST_IP",
     "VLLM_API_KEY",
@@ -79,8 +87,18 @@ pub(super) fn argv(spec: &EngineSpec) -> Vec<String> {
         ("--pipeline-parallel-size", spec.shape.pipeline().to_string()),
         ("--distributed-executor-backend", "ray".to_owned()),
     ];
+    let data = spec.shape.data();
+    let engines = [
+        ("--data-parallel-size", data.to_string()),
+        ("--data-parallel-backend", "ray".to_owned()),
+        // With another number than all vLLM reaches the engines by TCP, wherever they are.
+        ("--data-parallel-size-local", "1".to_owned()),
+        // The default is one for each engine, but requests in flight are counted in one process.
+        ("--api-server-count", "1".to_owned()),
+    ];
+    let engines = engines.into_iter().filter(|_| data > 1);
     let mut argv = vec![spec.source.clone()];
-    argv.extend(owned.into_iter().flat_map(|(option, value)| [option.to_owned(), value]));
+    argv.extend(owned.into_iter().chain(engines).flat_map(|(option, value)| [option.to_owned(), value]));
     argv.extend(spec.args.iter().cloned());
     argv
 }

@@ -26,6 +26,15 @@ pub enum Difference {
         /// The actual node.
         actual: Option<NodeId>,
     },
+    /// The bundle of a data-parallel engine's core is on another node than that engine's first rank, or on none.
+    CoreElsewhere {
+        /// The engine.
+        data_rank: u32,
+        /// The planned node.
+        planned: NodeId,
+        /// The actual node.
+        actual: Option<NodeId>,
+    },
     /// The placement group has a bundle that the plan does not have.
     BundleUnplanned(u32),
     /// No actor has this rank's name.
@@ -66,6 +75,9 @@ impl fmt::Display for Difference {
             Self::ServerElsewhere { planned, actual } => {
                 write!(f, "the API server's bundle is on {}, planned node {planned}", node(actual))
             }
+            Self::CoreElsewhere { data_rank, planned, actual } => {
+                write!(f, "the bundle of core DP{data_rank} is on {}, planned node {planned}", node(actual))
+            }
             Self::BundleUnplanned(index) => {
                 write!(f, "the placement group has a bundle {index} that the plan does not have")
             }
@@ -77,7 +89,12 @@ impl fmt::Display for Difference {
             }
             Self::RankTwice(slot) => write!(f, "{} has several living actors", who(slot)),
             Self::RankUnplanned(name) => {
-                write!(f, "a rank TP{} PP{} lives that the plan does not have", name.tensor_rank, name.stage)
+                let RankName { data_rank, tensor_rank, stage } = *name;
+                write!(
+                    f,
+                    "a rank {} lives that the plan does not have",
+                    coordinates(data_rank, tensor_rank, stage)
+                )
             }
             Self::Foreign(ForeignActor { name, bundle, node_id }) => {
                 write!(
@@ -91,7 +108,12 @@ impl fmt::Display for Difference {
 }
 
 fn who(slot: &RankSlot) -> String {
-    format!("rank {} (TP{} PP{})", slot.rank, slot.tensor_rank, slot.stage)
+    format!("rank {} ({})", slot.rank, coordinates(slot.data_rank, slot.tensor_rank, slot.stage))
+}
+
+fn coordinates(data_rank: Option<u32>, tensor_rank: u32, stage: u32) -> String {
+    let data = data_rank.map_or_else(String::new, |data_rank| format!("DP{data_rank} "));
+    format!("{data}TP{tensor_rank} PP{stage}")
 }
 
 fn place(slot: &RankSlot) -> String {

@@ -2,7 +2,8 @@
 //!
 //! A stage's tensor ranks communicate in every layer and stay within one unit: a node, or a domain of the
 //! policy's `tensor_domain`. A stage communicates once per step with the next one, so the distance of each
-//! hop counts. The plan has the least cost of hops (see `choose`).
+//! hop counts. The plan has the least cost of hops (see `choose`). The stages of data-parallel engines follow
+//! each other as if they were one pipeline, so that their engines, whose experts are common, are near each other.
 
 use std::collections::HashMap;
 
@@ -19,8 +20,12 @@ use crate::NodeId;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RankSlot {
-    /// Rank in the engine, and index of its bundle in the placement group: `stage × tensor + tensor_rank`.
+    /// Rank in the engine: `(data_rank × pipeline + stage) × tensor + tensor_rank`. Within its data-parallel engine
+    /// it is the index of its bundle in that engine's placement group.
     pub rank: u32,
+    /// Its data-parallel engine; `None` without data parallelism.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data_rank: Option<u32>,
     /// Rank within its stage.
     pub tensor_rank: u32,
     /// Pipeline stage.
@@ -29,6 +34,15 @@ pub struct RankSlot {
     pub node_id: NodeId,
     /// Its address, for people.
     pub node_ip: String,
+}
+
+/// Who has a bundle and is no rank.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Holder {
+    /// The core of this data-parallel engine.
+    Core(u32),
+    /// The API server.
+    Server,
 }
 
 /// The plan of a whole engine. Its JSON is stored in the job's metadata, so it can be read back from Ray.
@@ -44,6 +58,16 @@ pub struct Placement {
 }
 
 impl Placement {
+    /// Bundles beside those of the ranks, from the index after these on: with data parallelism one for the core of
+    /// each engine, on the node of its first rank; then one for an API server whose node has no ranks.
+    pub(super) fn further_bundles(&self) -> Vec<(Holder, &NodeId)> {
+        let each = self.shape.ranks_each() as usize;
+        let first = self.ranks.iter().step_by(each.max(1));
+        let cores = first.filter_map(|slot| Some((Holder::Core(slot.data_rank?), &slot.node_id)));
+        let alone = self.ranks.iter().all(|slot| slot.node_id != self.api_server_node);
+        cores.chain(alone.then_some((Holder::Server, &self.api_server_node))).collect()
+    }
+
     /// Nodes that have ranks although the policy avoids them, because the others had no room.
     pub fn avoided<'n>(&self, nodes: &'n [RayNode], policy: &Policy) -> Vec<&'n RayNode> {
         let has_ranks = |n: &RayNode| self.ranks.iter().any(|slot| slot.node_id == n.id);
@@ -75,12 +99,12 @@ pub fn plan(shape: Shape, nodes: &[RayNode], policy: &Policy) -> Result<Placemen
         .iter()
         .filter_map(|rooms| rooms.rooms.last())
         .fold(0_u32, |sum, r| sum.saturating_add(r.stages));
-    let Some(head) = head.filter(|_| fit >= shape.pipeline()) else {
+    let Some(head) = head.filter(|_| fit >= shape.stages()) else {
         return Err(unplaceable(shape, nodes, policy, &tree, head.is_none(), fit));
     };
 
     let mut of_rank: Vec<usize> = Vec::with_capacity(shape.ranks() as usize);
-    for part in choose(&tree, &rooms, shape.pipeline(), policy.strategy).unwrap_or_default() {
+    for part in choose(&tree, &rooms, shape.stages(), policy.strategy).unwrap_or_default() {
         let usable = usable(&tree.units[part.unit], &tree, &free, part.avoided);
         of_rank.extend(fill(usable, shape.tensor(), part.stages).into_iter().flatten());
     }
@@ -88,8 +112,9 @@ pub fn plan(shape: Shape, nodes: &[RayNode], policy: &Policy) -> Result<Placemen
         let node = tree.members[*member].node;
         RankSlot {
             rank,
+            data_rank: (shape.data() > 1).then(|| rank / shape.ranks_each()),
             tensor_rank: rank % shape.tensor(),
-            stage: rank / shape.tensor(),
+            stage: rank / shape.tensor() % shape.pipeline(),
             node_id: node.id.clone(),
             node_ip: node.ip.clone(),
         }
@@ -107,8 +132,8 @@ fn rooms_of(unit: &Unit<'_>, tree: &Topology<'_>, free: &[u32], shape: Shape) ->
         gpus += u64::from(free[member]);
         rooms.push(Room { stages: sum(gpus), avoided });
     }
-    // More room than a whole pipeline is not needed, and an avoided node that adds no room is not considered.
-    rooms.dedup_by(|next, kept| next.stages == kept.stages || kept.stages >= shape.pipeline());
+    // More room than all stages is not needed, and an avoided node that adds no room is not considered.
+    rooms.dedup_by(|next, kept| next.stages == kept.stages || kept.stages >= shape.stages());
     rooms.retain(|room| room.stages > 0);
     Rooms { head: members().any(|m| tree.members[m].node.is_head), rooms }
 }

@@ -26,8 +26,8 @@ pub enum GroupState {
 /// One bundle as Ray reports it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReportedBundle {
-    /// Index in the placement group; equal to the rank for the first ones, and one more may belong to the API
-    /// server.
+    /// Index; equal to the rank for the first ones, then those that are no rank's: with data parallelism one for
+    /// the core of each engine, and one more may belong to the API server.
     pub index: u32,
     /// Its node; `None` while it has none.
     pub node_id: Option<NodeId>,
@@ -66,7 +66,8 @@ pub struct ForeignActor {
     pub node_id: Option<NodeId>,
 }
 
-/// What Ray reports of one engine.
+/// What Ray reports of one engine. With data parallelism each of its engines has a placement group; here they
+/// are one.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Reported {
     /// `None` if there is no placement group of the engine's name.

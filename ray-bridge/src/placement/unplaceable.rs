@@ -46,7 +46,7 @@ impl fmt::Display for Unplaceable {
         if self.no_head {
             return write!(f, "{}: none of {alive} living Ray nodes is the head", self.shape);
         }
-        let (tensor, stages) = (self.shape.tensor(), self.shape.pipeline());
+        let (tensor, stages) = (self.shape.tensor(), self.shape.stages());
         let gpus = if tensor == 1 { "GPU" } else { "GPUs" };
         match stages {
             1 => write!(f, "{} needs {tensor} free {gpus} on one node", self.shape)?,

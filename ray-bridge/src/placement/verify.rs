@@ -1,7 +1,8 @@
 //! Compares a plan with a report.
 
+use super::plan::Holder;
 use super::{
-    Difference, GroupState, Life, Placement, RankName, RankSlot, Reported, ReportedBundle, ReportedRank,
+    Difference, GroupState, Life, Placement, RankSlot, Reported, ReportedBundle, ReportedRank, Shape,
 };
 
 /// Every difference between plan and report; empty if every rank runs on its planned node and nothing else
@@ -17,14 +18,13 @@ pub fn verify(plan: &Placement, reported: &Reported) -> Vec<Difference> {
         if reported.group.is_some() {
             differences.extend(bundle_difference(slot, &reported.bundles));
         }
-        differences.extend(rank_difference(slot, &reported.ranks));
+        differences.extend(rank_difference(plan.shape, slot, &reported.ranks));
     }
     if reported.group.is_some() {
         differences.extend(bundles_beside_ranks(plan, &reported.bundles));
     }
     for rank in &reported.ranks {
-        let planned = plan.ranks.iter().any(|slot| is_of(rank, slot));
-        if !planned && rank.life == Life::Alive {
+        if rank.name.rank_in(plan.shape).is_none() && rank.life == Life::Alive {
             differences.push(Difference::RankUnplanned(rank.name));
         }
     }
@@ -32,16 +32,21 @@ pub fn verify(plan: &Placement, reported: &Reported) -> Vec<Difference> {
     differences
 }
 
-/// After the bundles of the ranks there is one for the API server if its node has no ranks, and no other.
+/// After the bundles of the ranks there are those of who is no rank, and no other.
 fn bundles_beside_ranks(plan: &Placement, bundles: &[ReportedBundle]) -> Vec<Difference> {
-    let own = plan.ranks.iter().all(|slot| slot.node_id != plan.api_server_node).then(|| plan.shape.ranks());
-    let server = own.and_then(|own| {
-        let actual = bundles.iter().find(|b| b.index == own).and_then(|b| b.node_id.clone());
-        let planned = plan.api_server_node.clone();
-        (actual.as_ref() != Some(&planned)).then_some(Difference::ServerElsewhere { planned, actual })
+    let further = plan.further_bundles();
+    let known = (plan.shape.ranks()..).zip(&further);
+    let elsewhere = known.filter_map(|(index, (holder, planned))| {
+        let actual = bundles.iter().find(|b| b.index == index).and_then(|b| b.node_id.clone());
+        let planned = (*planned).clone();
+        (actual.as_ref() != Some(&planned)).then(|| match *holder {
+            Holder::Core(data_rank) => Difference::CoreElsewhere { data_rank, planned, actual },
+            Holder::Server => Difference::ServerElsewhere { planned, actual },
+        })
     });
-    let unplanned = bundles.iter().filter(|b| b.index >= plan.shape.ranks() && Some(b.index) != own);
-    server.into_iter().chain(unplanned.map(|b| Difference::BundleUnplanned(b.index))).collect()
+    let end = plan.shape.ranks() as usize + further.len();
+    let unplanned = bundles.iter().filter(|b| b.index as usize >= end);
+    elsewhere.chain(unplanned.map(|b| Difference::BundleUnplanned(b.index))).collect()
 }
 
 fn bundle_difference(slot: &RankSlot, bundles: &[ReportedBundle]) -> Option<Difference> {
@@ -51,9 +56,10 @@ fn bundle_difference(slot: &RankSlot, bundles: &[ReportedBundle]) -> Option<Diff
 }
 
 /// A restarted rank has dead actors in the list, so the one that is most alive counts.
-fn rank_difference(slot: &RankSlot, ranks: &[ReportedRank]) -> Option<Difference> {
+fn rank_difference(shape: Shape, slot: &RankSlot, ranks: &[ReportedRank]) -> Option<Difference> {
     let planned = slot.clone();
-    let mut alive = ranks.iter().filter(|r| is_of(r, slot) && r.life == Life::Alive);
+    let rest = || ranks.iter().filter(|r| r.name.rank_in(shape) == Some(slot.rank));
+    let mut alive = rest().filter(|r| r.life == Life::Alive);
     if let Some(rank) = alive.next() {
         return if alive.next().is_some() {
             Some(Difference::RankTwice(planned))
@@ -63,7 +69,6 @@ fn rank_difference(slot: &RankSlot, ranks: &[ReportedRank]) -> Option<Difference
             Some(Difference::RankElsewhere { planned, actual: rank.node_id.clone() })
         };
     }
-    let rest = || ranks.iter().filter(|r| is_of(r, slot));
     if rest().any(|r| r.life == Life::Starting) {
         return Some(Difference::RankStarting(planned));
     }
@@ -73,8 +78,4 @@ fn rank_difference(slot: &RankSlot, ranks: &[ReportedRank]) -> Option<Difference
         }
         _ => Some(Difference::RankMissing(planned)),
     }
-}
-
-fn is_of(rank: &ReportedRank, slot: &RankSlot) -> bool {
-    rank.name == RankName { tensor_rank: slot.tensor_rank, stage: slot.stage }
 }

@@ -223,13 +223,8 @@ pub(super) fn spec_rules() -> Vec<ValidationRule> {
             Some(".selector"),
         ),
         rule(
-            format!("!has(self.model) || !({reported}) || self.model.parallelism.tensor * self.model.parallelism.pipeline == {gpus}"),
-            "model.parallelism: tensor x pipeline must equal the GPUs of the template (head plus all workers): change parallelism, the GPU limits or workerGroupSpecs[].replicas",
-            Some(".model.parallelism"),
-        ),
-        rule(
-            "!has(self.model) || !has(self.model.parallelism.data) || self.model.parallelism.data == 1".to_owned(),
-            "model.parallelism.data must be 1: vLLM on Ray places data-parallel engines by itself, so that they could not be held to a plan; raise replicas instead",
+            format!("!has(self.model) || !({reported}) || self.model.parallelism.tensor * self.model.parallelism.pipeline * (has(self.model.parallelism.data) ? self.model.parallelism.data : 1) == {gpus}"),
+            "model.parallelism: tensor x pipeline x data must equal the GPUs of the template (head plus all workers): change parallelism, the GPU limits or workerGroupSpecs[].replicas",
             Some(".model.parallelism"),
         ),
         rule(

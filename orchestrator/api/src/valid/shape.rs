@@ -142,9 +142,9 @@ fn pod_shape(
 
 /// Whether the GPUs of the template are as many as the ranks of the engine, and stages as whole.
 pub(super) fn check_gpus(model: &Model, shape: &GroupShape, spec: &Value, problems: &mut Vec<FieldError>) {
-    let Parallelism { tensor, pipeline, .. } = model.parallelism;
+    let tensor = model.parallelism.tensor;
     let over_nodes = model.placement.as_ref().is_some_and(|placement| placement.tensor_domain.is_some());
-    let ranks = u64::from(tensor) * u64::from(pipeline);
+    let ranks = model.parallelism.ranks();
     let unreadable = problems.len();
     for (field, group) in groups(spec) {
         if let Err(problem) = kuberay::gpus(group) {
@@ -157,7 +157,7 @@ pub(super) fn check_gpus(model: &Model, shape: &GroupShape, spec: &Value, proble
     if ranks != u64::from(shape.gpus()) {
         let other = groups(spec).find_map(|(field, group)| Some((field, kuberay::uncounted(group)?)));
         problems.push(other.map_or_else(
-            || invalid("spec.model.parallelism", unequal(model.parallelism, ranks, shape)),
+            || invalid("spec.model.parallelism", unequal(model.parallelism, shape)),
             |(field, other)| invalid(&field, other),
         ));
     } else if let Some(pod) = shape.roles.iter().find(|pod| pod.gpus % tensor.max(1) != 0 && !over_nodes) {
@@ -181,11 +181,11 @@ pub(super) fn groups(spec: &Value) -> impl Iterator<Item = (String, &Value)> {
     std::iter::once(("spec.template.spec.headGroupSpec".to_owned(), &spec["headGroupSpec"])).chain(workers)
 }
 
-fn unequal(parallelism: Parallelism, ranks: u64, shape: &GroupShape) -> String {
-    let Parallelism { tensor, pipeline, .. } = parallelism;
+fn unequal(parallelism: Parallelism, shape: &GroupShape) -> String {
     format!(
-        "tensor {tensor} x pipeline {pipeline} = {ranks} ranks, but the template has {} GPUs in {} pods: \
+        "{}, but the template has {} GPUs in {} pods: \
          change parallelism, the GPU limits or workerGroupSpecs[].replicas",
+        parallelism.in_words(),
         shape.gpus(),
         shape.size()
     )

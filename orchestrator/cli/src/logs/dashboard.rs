@@ -12,7 +12,7 @@ use k8s_openapi::ByteString;
 use kube::Error;
 use kube::client::Body;
 use kube::core::Status;
-use ray_bridge::placement::{RANK_ACTOR_CLASS, RankName};
+use ray_bridge::placement::{RANK_ACTOR_CLASS, RankName, Shape};
 use rayfleet_api::LaunchId;
 use rayfleet_cli_kit::CliError;
 use rayfleet_cli_kit::table::one_line;
@@ -104,11 +104,11 @@ impl Dashboard<'_> {
     }
 
     /// The ranks of the engine that runs or ran last, each once.
-    pub(super) async fn ranks(&self, tensor: u32) -> Result<Vec<Rank>, NoAnswer> {
+    pub(super) async fn ranks(&self, shape: Option<Shape>) -> Result<Vec<Rank>, NoAnswer> {
         let path = format!(
             "api/v0/actors?detail=1&limit={ACTORS}&filter_keys=class_name&filter_predicates=%3D&filter_values={RANK_ACTOR_CLASS}"
         );
-        Ok(ranks(&self.json(&path).await?, tensor))
+        Ok(ranks(&self.json(&path).await?, shape))
     }
 
     /// The Ray node that writes the log of a launch's job, and when it was started.
@@ -245,20 +245,23 @@ fn header(secret: &str) -> Option<HeaderValue> {
 }
 
 /// The ranks in Ray's list of actors: of several actors of a rank the living one, else that of the last job.
-fn ranks(reply: &Value, tensor: u32) -> Vec<Rank> {
+fn ranks(reply: &Value, shape: Option<Shape>) -> Vec<Rank> {
     let actors = reply["data"]["result"]["result"].as_array();
-    let mut ranks: Vec<Rank> = actors.into_iter().flatten().filter_map(|actor| rank(actor, tensor)).collect();
+    let mut ranks: Vec<Rank> = actors.into_iter().flatten().filter_map(|actor| rank(actor, shape)).collect();
     ranks.sort_by(|a, b| (a.number, !a.alive, &b.job).cmp(&(b.number, !b.alive, &a.job)));
     ranks.dedup_by_key(|rank| rank.number);
     ranks
 }
 
-fn rank(actor: &Value, tensor: u32) -> Option<Rank> {
+fn rank(actor: &Value, shape: Option<Shape>) -> Option<Rank> {
     let text = |field: &str| actor[field].as_str().unwrap_or_default().to_owned();
-    let RankName { tensor_rank, stage } =
+    let name =
         RankName::parse(actor["name"].as_str()?).filter(|_| actor["class_name"] == RANK_ACTOR_CLASS)?;
     Some(Rank {
-        number: stage.checked_mul(tensor.max(1))?.checked_add(tensor_rank)?,
+        number: match shape {
+            Some(shape) => name.rank_in(shape)?,
+            None => name.stage.checked_add(name.tensor_rank)?,
+        },
         actor: text("actor_id"),
         alive: actor["state"] != "DEAD",
         job: text("job_id"),
@@ -290,14 +293,21 @@ mod tests {
             actor("e", "somebody_else", "ALIVE", "03"),
             {"name": 7}, null
         ]}}});
-        let found: Vec<(u32, String)> =
-            ranks(&reply, 2).into_iter().map(|rank| (rank.number, rank.actor)).collect();
-        assert_eq!(found, [(0, "d".to_owned()), (3, "b".to_owned())]);
-        assert_eq!(ranks(&json!([]), 2), []);
+        let shape = |data| Some(Shape::of(data, 2, 2).unwrap());
+        let found = |reply: &Value, data| -> Vec<(u32, String)> {
+            ranks(reply, shape(data)).into_iter().map(|rank| (rank.number, rank.actor)).collect()
+        };
+        assert_eq!(found(&reply, 1), [(0, "d".to_owned()), (3, "b".to_owned())]);
+        let engines = json!({"data": {"result": {"result": [
+            actor("a", "vllm_Worker_x_dp0_TP1_PP1", "ALIVE", "01"),
+            actor("b", "vllm_Worker_x_dp1_TP1_PP0", "ALIVE", "01"),
+        ]}}});
+        assert_eq!(found(&engines, 2), [(3, "a".to_owned()), (5, "b".to_owned())]);
+        assert_eq!(ranks(&json!([]), shape(1)), []);
         assert_eq!(
             ranks(
                 &json!({"data": {"result": {"result": [actor("x", "vllm_Worker_TP1_PP4294967295", "ALIVE", "")]}}}),
-                2
+                None
             ),
             []
         );

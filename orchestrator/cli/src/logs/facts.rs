@@ -3,11 +3,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use ray_bridge::placement::Shape;
 use rayfleet_api::LaunchId;
 use rayfleet_api::names::{LABEL_GROUP, RAY_LABEL_CLUSTER, RAY_LABEL_NODE_TYPE};
 use serde_json::Value;
 
-use crate::view::Fleet;
+use crate::view::{Fleet, Rank};
 
 /// Port of Ray's dashboard unless the head is told another one.
 const DASHBOARD_PORT: u16 = 8265;
@@ -28,8 +29,8 @@ pub(super) struct Group {
     pub(super) launch: Option<LaunchId>,
     /// Whether Rayfleet launches its engine, now or later.
     pub(super) has_engine: bool,
-    /// Tensor parallel size of what is placed; 0 before that.
-    pub(super) tensor: u32,
+    /// Parallel sizes of what is placed; `None` before that.
+    pub(super) shape: Option<Shape>,
     /// Ranks by Kubernetes node.
     pub(super) ranks: BTreeMap<String, BTreeSet<u32>>,
 }
@@ -60,6 +61,13 @@ pub(super) struct Container {
     pub(super) running: bool,
 }
 
+fn shape(placement: &[Rank]) -> Option<Shape> {
+    let last = |of: fn(&Rank) -> i64| u32::try_from(placement.iter().map(of).max()?).ok()?.checked_add(1);
+    let first = placement.iter().filter(|rank| rank.stage == 0 && rank.data.unwrap_or(0) == 0);
+    let tensor = u32::try_from(first.count()).ok()?;
+    Shape::of(last(|rank| rank.data.unwrap_or(0))?, tensor, last(|rank| rank.stage)?).ok()
+}
+
 impl World {
     /// Groups of a fleet; the pods are [`Pod::read`] one by one.
     pub(super) fn groups(fleet: &Fleet) -> BTreeMap<String, Group> {
@@ -81,8 +89,7 @@ impl World {
                 Group {
                     launch,
                     has_engine: group.revision.engine.is_some(),
-                    tensor: u32::try_from(group.placement.iter().filter(|rank| rank.stage == 0).count())
-                        .unwrap_or_default(),
+                    shape: shape(&group.placement),
                     ranks,
                 },
             )

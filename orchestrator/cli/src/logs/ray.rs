@@ -100,8 +100,8 @@ impl Reading {
         let file = match self.which {
             Which::Job => File::Job(self.launch.clone()),
             Which::Rank { number, error } => {
-                let tensor = world.groups.get(&self.group).map_or(1, |group| group.tensor);
-                let ranks = dashboard.ranks(tensor).await?;
+                let shape = world.groups.get(&self.group).and_then(|group| group.shape);
+                let ranks = dashboard.ranks(shape).await?;
                 let rank = ranks.into_iter().find(|rank| rank.number == number);
                 let none = || {
                     NoAnswer::NotNow(

@@ -70,15 +70,22 @@ struct Drawing<'a> {
 impl Drawing<'_> {
     fn group(&self) -> Group {
         let placement = &self.group.placement;
-        let numbers: BTreeSet<u32> = placement.iter().map(|rank| rank.stage).collect();
+        let numbers: BTreeSet<(Option<u32>, u32)> =
+            placement.iter().map(|rank| (rank.data, rank.stage)).collect();
+        let is_pipeline = numbers.iter().any(|(_, number)| *number > 0);
         let stages: Vec<Stage> = numbers
             .into_iter()
-            .map(|number| {
+            .map(|(data, number)| {
                 let mut nodes: BTreeMap<&str, Vec<(u32, u32)>> = BTreeMap::new();
-                for rank in placement.iter().filter(|rank| rank.stage == number) {
+                for rank in placement.iter().filter(|rank| (rank.data, rank.stage) == (data, number)) {
                     nodes.entry(rank.node.as_str()).or_default().push((rank.rank, rank.tensor));
                 }
-                Stage { number, hosts: in_order(nodes, |node, ranks| self.host(node, ranks)) }
+                let name = match data {
+                    None => format!("stage {number}"),
+                    Some(data) if !is_pipeline => format!("DP {data}"),
+                    Some(data) => format!("DP {data} stage {number}"),
+                };
+                Stage { data, number, name, hosts: in_order(nodes, |node, ranks| self.host(node, ranks)) }
             })
             .collect();
         let used: BTreeSet<&str> = placement.iter().map(|rank| rank.node.as_str()).collect();
@@ -92,6 +99,10 @@ impl Drawing<'_> {
             phase: self.group.phase.to_string(),
             tensor: size(placement.iter().map(|rank| rank.tensor).max(), of_spec.map(|of| of.tensor)),
             pipeline: size(placement.iter().map(|rank| rank.stage).max(), of_spec.map(|of| of.pipeline)),
+            data: size(
+                placement.iter().filter_map(|rank| rank.data).max(),
+                of_spec.and_then(|of| of.data).filter(|data| *data != 1),
+            ),
             ranks: self.group.ranks.map(|ranks| ranks.to_string()),
             links: stages.windows(2).filter_map(|pair| self.link(pair.first()?, pair.last()?)).collect(),
             stages,
@@ -148,7 +159,15 @@ impl Drawing<'_> {
             Some(rooms) => self.common(&rooms),
             None => (None, None),
         };
-        (!nodes.is_empty()).then_some(Link { from: from.number, to: to.number, is_network, within, crosses })
+        let data = from.data.zip(to.data);
+        (!nodes.is_empty()).then_some(Link {
+            from: from.number,
+            to: to.number,
+            data,
+            is_network,
+            within,
+            crosses,
+        })
     }
 
     /// The innermost domain that all nodes are in, or else the outermost level on which they differ. A domain is one only within
@@ -205,9 +224,9 @@ impl Drawing<'_> {
                 stage.hosts.iter().map(|host| self.room(&host.node)).collect();
             let fabric = rooms.and_then(|rooms| self.common(&rooms).0).filter(|it| it.level == "fabric");
             if fabric.is_none() {
-                let (number, count) = (stage.number, stage.hosts.len());
+                let (name, count) = (&stage.name, stage.hosts.len());
                 troubles.push(format!(
-                    "tensor ranks of stage {number} are on {count} nodes: every layer crosses the network"
+                    "tensor ranks of {name} are on {count} nodes: every layer crosses the network"
                 ));
             }
         }

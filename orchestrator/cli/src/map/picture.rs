@@ -24,6 +24,9 @@ pub(super) struct Group {
     /// Tensor ranks of a stage, and stages, as far as known.
     pub(super) tensor: Option<u32>,
     pub(super) pipeline: Option<u32>,
+    /// Data-parallel engines, with data parallelism.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) data: Option<u32>,
     /// Ranks placed as planned, of all: `4/4`.
     pub(super) ranks: Option<String>,
     pub(super) stages: Vec<Stage>,
@@ -35,11 +38,17 @@ pub(super) struct Group {
     pub(super) troubles: Vec<String>,
 }
 
-/// One pipeline stage.
+/// One pipeline stage, with data parallelism of one engine.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Stage {
+    /// Its data-parallel engine, with data parallelism.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) data: Option<u32>,
     pub(super) number: u32,
+    /// What it is called in the picture.
+    #[serde(skip)]
+    pub(super) name: String,
     pub(super) hosts: Vec<Host>,
 }
 
@@ -109,18 +118,30 @@ pub(super) struct Rank {
     pub(super) is_lost: bool,
 }
 
-/// From one stage to the next.
+/// From one stage to the next, with data parallelism also from the last stage of an engine to the first of the next.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Link {
     pub(super) from: u32,
     pub(super) to: u32,
+    /// Data-parallel engines of both, with data parallelism.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) data: Option<(u32, u32)>,
     /// Whether it leaves the node.
     pub(super) is_network: bool,
     /// The innermost domain that both are in.
     pub(super) within: Option<Domain>,
     /// The outermost level on which they differ, if they are in none together.
     pub(super) crosses: Option<String>,
+}
+
+impl Group {
+    /// The parallel sizes in words, as far as known.
+    pub(super) fn shape(&self) -> Option<String> {
+        let data = self.data.map_or_else(String::new, |data| format!("data {data} x "));
+        let (tensor, pipeline) = self.tensor.zip(self.pipeline)?;
+        Some(format!("{data}tensor {tensor} x pipeline {pipeline}"))
+    }
 }
 
 impl Link {

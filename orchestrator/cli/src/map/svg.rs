@@ -73,10 +73,13 @@ fn description(picture: &Picture) -> String {
                     if host.says.is_empty() { String::new() } else { format!(", which {}", host.says) };
                 format!("node {}{says}, ranks {}", host.node, ranks.join(" "))
             });
-            format!("stage {} on {}", stage.number, hosts.collect::<Vec<_>>().join(" and "))
+            format!("{} on {}", stage.name, hosts.collect::<Vec<_>>().join(" and "))
         });
-        let links =
-            group.links.iter().map(|link| format!("stage {} to {}: {}", link.from, link.to, link.words()));
+        let links = group.stages.windows(2).zip(&group.links).filter_map(|(pair, link)| {
+            let to = &pair.last()?.name;
+            let to = to.strip_prefix("stage ").unwrap_or(to);
+            Some(format!("{} to {to}: {}", pair.first()?.name, link.words()))
+        });
         let all = stages.chain(links).chain(group.troubles.iter().cloned());
         let all: Vec<String> =
             std::iter::once(format!("Group {} is {}", group.name, group.phase)).chain(all).collect();
@@ -87,7 +90,7 @@ fn description(picture: &Picture) -> String {
 
 /// A column for each stage, and one for nodes without ranks.
 fn columns(group: &Group) -> Vec<(String, Vec<&Host>)> {
-    let stage = |stage: &Stage| format!("stage {}", stage.number);
+    let stage = |stage: &Stage| stage.name.clone();
     let mut columns: Vec<(String, Vec<&Host>)> =
         group.stages.iter().map(|it| (stage(it), it.hosts.iter().collect())).collect();
     if !group.without_ranks.is_empty() {
@@ -99,9 +102,7 @@ fn columns(group: &Group) -> Vec<(String, Vec<&Host>)> {
 /// Draws a group below `y` and returns where it ends.
 fn group(body: &mut String, group: &Group, y: usize) -> usize {
     let ranks = group.ranks.as_ref().map_or_else(String::new, |ranks| format!("  {ranks} ranks"));
-    let shape = group.tensor.zip(group.pipeline);
-    let shape = shape
-        .map_or_else(String::new, |(tensor, pipeline)| format!("  tensor {tensor} x pipeline {pipeline}"));
+    let shape = group.shape().map_or_else(String::new, |shape| format!("  {shape}"));
     put(body, ("g", MARGIN, y + LINE), &format!("{}  {}{ranks}{shape}", group.name, group.phase), ON_LINE);
     let top = y + HEAD;
     let mut end = y + LINE;

@@ -48,7 +48,7 @@ fn group(group: &Group, style: Style) -> String {
             text.push('\n');
         }
         for (at, host) in stage.hosts.iter().enumerate() {
-            let label = if at == 0 { format!("  stage {}", stage.number) } else { String::new() };
+            let label = if at == 0 { format!("  {}", stage.name) } else { String::new() };
             text.push_str(&self::host(&label, host, style));
         }
     }
@@ -79,9 +79,7 @@ fn headline(group: &Group, color: bool) -> String {
         _ => format!(", {} GPUs", nodes.values().copied().fold(0, u32::saturating_add)),
     };
     parts.push(count(nodes.len(), "node") + &gpus);
-    if let (Some(tensor), Some(pipeline)) = (group.tensor, group.pipeline) {
-        parts.push(format!("tensor {tensor} x pipeline {pipeline}"));
-    }
+    parts.extend(group.shape());
     parts.join("  ")
 }
 

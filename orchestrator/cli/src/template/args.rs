@@ -84,6 +84,10 @@ pub(crate) struct Asked {
     /// Only shapes with so many pipeline stages
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
     pub(crate) pipeline: Option<u32>,
+    /// Data-parallel engines of a group, which share the experts of a mixture of experts: for a fast network
+    /// between its nodes
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub(crate) data: Option<u32>,
 }
 
 /// What the manifest says beside the shape.

@@ -27,9 +27,10 @@ fn head(values: &Values) -> Vec<String> {
     let interface = if values.over_nodes() { ", interface names" } else { "" };
     let mut lines = vec![
         format!(
-            "# {}: a group is {}, tensor parallel {} x pipeline parallel {}; {groups}, {}.",
+            "# {}: a group is {}, {}tensor parallel {} x pipeline parallel {}; {groups}, {}.",
             values.title,
             values.group(),
+            if shape.data == 1 { String::new() } else { format!("data parallel {} x ", shape.data) },
             shape.tensor,
             shape.pipeline,
             count(gpus, "GPU")
@@ -107,7 +108,12 @@ fn model(values: &Values) -> Vec<String> {
         "  model:".to_owned(),
         format!("    name: {}", scalar(&values.served)),
         format!("    source: {}", scalar(&values.source)),
-        format!("    parallelism: {{tensor: {}, pipeline: {}}}", shape.tensor, shape.pipeline),
+        format!(
+            "    parallelism: {{{}tensor: {}, pipeline: {}}}",
+            if shape.data == 1 { String::new() } else { format!("data: {}, ", shape.data) },
+            shape.tensor,
+            shape.pipeline
+        ),
         "    port: 8000".to_owned(),
         format!("    {:<29} # {}", format!("startTimeout: {timeout}"), values.start_reason()),
         "    engine:".to_owned(),

@@ -22,6 +22,12 @@ pub(super) fn demand(asked: &Asked, subject: &Subject, gpu: &Gpu) -> Result<Dema
             format!("give at most {declared}, or leave it out"),
         ));
     }
+    if let Some(data) = asked.data.filter(|data| *data > 1 && subject.model.experts() == 0) {
+        return Err(CliError::usage(
+            format!("--data {data}: {} has no experts to share", subject.title),
+            "give --replicas instead: groups of their own serve a dense model as well",
+        ));
+    }
     let usual = Step::default_on(gpu);
     let most = asked.max_num_seqs.unwrap_or_else(|| usual.sequences.max(asked.sequences));
     if most < asked.sequences {
@@ -40,6 +46,7 @@ pub(super) fn demand(asked: &Asked, subject: &Subject, gpu: &Gpu) -> Result<Dema
         step: Some(Step { sequences: most, ..usual }),
         tensor: asked.tensor,
         pipeline: asked.pipeline,
+        data: asked.data.filter(|data| *data > 1),
     })
 }
 
@@ -105,7 +112,7 @@ fn impossible(subject: &Subject, choice: &Choice) -> CliError {
             format!("{} cannot have {} tensor ranks: {}", subject.title, refused.tensor, refused.why);
         return CliError::failed(message, "choose another --tensor, or leave it out");
     }
-    let asked = [("tensor", demand.tensor), ("pipeline", demand.pipeline)]
+    let asked = [("data", demand.data), ("tensor", demand.tensor), ("pipeline", demand.pipeline)]
         .iter()
         .filter_map(|(name, number)| Some(format!("{name} {}", (*number)?)))
         .collect::<Vec<_>>()

@@ -318,6 +318,20 @@ fn the_command_is_one_line_that_a_shell_takes() {
 
 /// Of the shapes that fit with as many GPUs, the choice has the most tensor ranks, for every model on every GPU.
 #[test]
+fn data_parallel_engines_are_written_with_shared_experts() {
+    let shown = printed("template deepseek-r1 --gpu h200 --max-model-len 32768 --data 2 --tensor 8");
+    for wanted in [
+        "parallelism: {data: 2, tensor: 8, pipeline: 1}",
+        "- --enable-expert-parallel",
+        "a group is 2 nodes of 8 GPUs, data parallel 2 x tensor parallel 8 x pipeline parallel 1; 1 group, 16 GPUs.",
+    ] {
+        assert!(shown.contains(wanted), "{wanted} in {shown}");
+    }
+    let dense = refused("template llama-3.1-405b --gpu h200 --data 2");
+    assert!(dense.message.contains("has no experts to share"), "{dense}");
+}
+
+#[test]
 fn the_most_tensor_ranks_are_taken() {
     let catalogue = Catalogue::embedded().unwrap();
     for entry in &catalogue.models {

@@ -176,6 +176,9 @@ impl Values {
 }
 
 /// vLLM's arguments: as the shape was reckoned with them, as the model needs, and as they are given.
+/// What makes data-parallel engines share experts: without it each would have a part of every expert.
+const SHARED_EXPERTS: &str = "--enable-expert-parallel";
+
 fn args(subject: &Subject, choice: &Choice, flags: &FleetFlags, amd: bool) -> Vec<String> {
     let demand = &choice.demand;
     let permille = format!("{:03}", demand.utilization_permille % 1000);
@@ -193,7 +196,9 @@ fn args(subject: &Subject, choice: &Choice, flags: &FleetFlags, amd: bool) -> Ve
     }
     let needed =
         subject.engine.iter().flat_map(|engine| engine.all.iter().chain(engine.amd.iter().filter(|_| amd)));
-    args.extend(engine_args::merged(needed, &flags.engine_arg));
+    let shared = choice.chosen.as_ref().filter(|fit| fit.shape.data > 1).map(|_| SHARED_EXPERTS.to_owned());
+    let needed: Vec<String> = shared.into_iter().chain(needed.cloned()).collect();
+    args.extend(engine_args::merged(needed.iter(), &flags.engine_arg));
     args
 }
 

@@ -54,6 +54,7 @@ fn ranks(ctx: &mut StepContext<'_>, engine: &ObservedEngine) {
         .take(most)
         .map(|found| RankPlacement {
             rank: found.rank,
+            data: found.data,
             tensor: found.tensor,
             stage: found.stage,
             node: node(&found.ip),

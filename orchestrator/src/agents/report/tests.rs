@@ -42,6 +42,7 @@ fn two_nodes() -> ClusterState {
 fn plan() -> Placement {
     let slot = |stage: u32, node: &str| RankSlot {
         rank: stage,
+        data_rank: None,
         tensor_rank: 0,
         stage,
         node_id: node.into(),
@@ -55,7 +56,15 @@ fn plan() -> Placement {
 }
 
 fn rank(stage: u32, node: Option<&str>, alive: bool) -> RankState {
-    RankState { rank: stage, tensor_rank: 0, stage, node_id: node.map(NodeId::from), alive, death: None }
+    RankState {
+        rank: stage,
+        data_rank: None,
+        tensor_rank: 0,
+        stage,
+        node_id: node.map(NodeId::from),
+        alive,
+        death: None,
+    }
 }
 
 fn placed(ranks: Vec<RankState>) -> Placed {
@@ -89,7 +98,7 @@ fn a_shallow_look_keeps_what_the_deep_look_found() {
     let both = placed(vec![rank(0, Some("head"), true), rank(1, Some("worker"), true)]);
     let deep = look(&mut memory, Some(two_nodes()), EngineState { placed: Some(both), ..engine() });
     assert_eq!(deep.ranks_placed, 2);
-    let at = |rank: u32, ip: &str| ObservedRank { rank, tensor: 0, stage: rank, ip: ip.into() };
+    let at = |rank: u32, ip: &str| ObservedRank { rank, data: None, tensor: 0, stage: rank, ip: ip.into() };
     assert_eq!(deep.ranks, [at(0, "10.0.0.1"), at(1, "10.0.0.2")]);
 
     let shallow =

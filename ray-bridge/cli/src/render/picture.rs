@@ -13,7 +13,7 @@ const DRAWN: usize = 24;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Row {
     node: String,
-    /// Stage of each rank here.
+    /// Stage of each rank here, among those of all data-parallel engines.
     stages: Vec<u32>,
     /// GPUs that remain free.
     free: u32,
@@ -31,8 +31,7 @@ pub(crate) fn rows(ranks: &[Slot], nodes: &[RayNode]) -> Vec<Row> {
     }
     let row = |id: &str| {
         let node = nodes.iter().find(|node| node.id.as_str() == id)?;
-        let stages: Vec<u32> =
-            ranks.iter().filter(|rank| rank.node_id == id).map(|rank| rank.stage).collect();
+        let stages: Vec<u32> = ranks.iter().filter(|rank| rank.node_id == id).map(|rank| rank.lane).collect();
         let used = u32::try_from(stages.len()).unwrap_or(u32::MAX);
         Some(Row {
             node: node.name.clone(),

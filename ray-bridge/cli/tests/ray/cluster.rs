@@ -9,6 +9,9 @@ use ray_bridge::observe::{ClusterState, ObserveOptions};
 use ray_bridge::placement::GroupState;
 use ray_bridge::{Bridge, Limits, SubmissionId, Target, Token};
 
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
 use crate::node::{Kind, Node};
 use crate::processes;
 use crate::settings::{Settings, TOKEN};
@@ -106,6 +109,15 @@ impl Cluster {
     /// A client of the engine's API server.
     pub(crate) fn engine(&self) -> anyhow::Result<EngineClient> {
         self.bridge.engine(&self.target).context("no address of the engine")
+    }
+
+    /// The text of the engine's metrics.
+    pub(crate) async fn metrics(&self) -> anyhow::Result<String> {
+        let mut connection = TcpStream::connect((HEAD_IP, PORT)).await?;
+        connection.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").await?;
+        let mut answer = String::new();
+        connection.read_to_string(&mut answer).await?;
+        Ok(answer)
     }
 
     /// Waits until an engine is gone: no process, no living actor, no placement group, no GPU in use.

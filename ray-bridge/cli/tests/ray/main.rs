@@ -8,6 +8,7 @@ mod api;
 mod clock;
 mod cluster;
 mod engine;
+mod engines;
 mod faults;
 mod node;
 mod processes;
@@ -59,6 +60,13 @@ fn tests() -> Vec<Test> {
             run: |cluster| Box::pin(api::every_call(cluster)),
         },
         Test {
+            name: "data_parallel_engines_are_placed_and_end_together",
+            gpus: &[2, 2, 2],
+            limit: minutes(4),
+            heavy: false,
+            run: |cluster| Box::pin(engines::light(cluster)),
+        },
+        Test {
             name: "a_start_that_fails_says_why",
             gpus: &[2, 2, 2],
             limit: minutes(5),
@@ -78,6 +86,13 @@ fn tests() -> Vec<Test> {
             limit: minutes(10),
             heavy: true,
             run: |cluster| Box::pin(vllm::answers(cluster)),
+        },
+        Test {
+            name: "vllm_shares_experts_between_two_engines",
+            gpus: &[2, 2],
+            limit: minutes(10),
+            heavy: true,
+            run: |cluster| Box::pin(engines::share_experts(cluster)),
         },
     ]
 }

@@ -12,6 +12,10 @@ pub(crate) struct Settings {
     venv: PathBuf,
     /// The model of both engines.
     pub(crate) model: PathBuf,
+    /// A mixture of experts, for vLLM.
+    pub(crate) experts: PathBuf,
+    /// What vLLM has found out about the models' classes.
+    pub(crate) notes: PathBuf,
     /// Logs of this cluster's nodes, and model files; kept until the next cluster of its size.
     pub(crate) logs: PathBuf,
 }
@@ -34,7 +38,8 @@ impl Settings {
             std::fs::remove_dir_all(&logs).with_context(|| logs.display().to_string())?;
         }
         std::fs::create_dir_all(&logs).with_context(|| logs.display().to_string())?;
-        Ok(Self { venv, model, logs })
+        let models = local.join("models");
+        Ok(Self { venv, model, experts: models.join("tiny-experts"), notes: models.join("vllm-notes"), logs })
     }
 
     /// Environment of `ray start` on every node.
@@ -46,8 +51,8 @@ impl Settings {
         let set = |name, value: &str| (name, OsString::from(value));
         vec![
             ("PATH", path),
-            // The engine of this source tree, whatever the venv contains.
-            ("PYTHONPATH", repository.join("e2e/light_engine").into_os_string()),
+            // The engine and vLLM's platform of this source tree, whatever the venv contains.
+            ("PYTHONPATH", python_path(&repository)),
             set("PYTHONDONTWRITEBYTECODE", "1"),
             set("RAY_AUTH_MODE", "token"),
             set("RAY_AUTH_TOKEN", TOKEN),
@@ -59,4 +64,11 @@ impl Settings {
             set("RAY_USAGE_STATS_ENABLED", "0"),
         ]
     }
+}
+
+fn python_path(repository: &Path) -> OsString {
+    let mut path = repository.join("e2e/light_engine").into_os_string();
+    path.push(":");
+    path.push(repository.join("hack/python/vllm_cpu_ray"));
+    path
 }

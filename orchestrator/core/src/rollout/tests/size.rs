@@ -47,7 +47,13 @@ fn largest(slot: u32) -> GroupStatus {
         nodes: vec![node(0), node(1)],
         ranks: Some(RankCount { placed: 16, total: 16 }),
         placement: (0..16)
-            .map(|rank| RankPlacement { rank, tensor: rank % 8, stage: rank / 8, node: node(rank / 8) })
+            .map(|rank| RankPlacement {
+                rank,
+                data: None,
+                tensor: rank % 8,
+                stage: rank / 8,
+                node: node(rank / 8),
+            })
             .collect(),
         misplaced: vec![cause.clone()],
         avoid_nodes: vec![node(3)],

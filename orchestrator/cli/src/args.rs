@@ -5,20 +5,21 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use kube::api::ListParams;
-use rayfleet_cli_kit::{Format, input};
+use rayfleet_cli_kit::{CliError, Format, input};
 
 use crate::apply::args::ApplyArgs;
+use crate::bundle::args::BundleArgs;
 use crate::completion::args::CompletionArgs;
-use crate::connect;
 use crate::diagnose::args::DiagnoseArgs;
 use crate::docs::DocsCommand;
 use crate::drain::args::DrainArgs;
 use crate::events::args::EventsArgs;
 use crate::forward::args::ForwardArgs;
+use crate::global::Global;
 use crate::lint::{LintArgs, MigrateArgs};
 use crate::logs::args::LogsArgs;
 use crate::map::args::MapArgs;
-use crate::rollout::args::{DiffArgs, PromoteArgs};
+use crate::rollout::args::RolloutCommand;
 use crate::template::args::TemplateArgs;
 use crate::top::args::TopArgs;
 
@@ -45,42 +46,6 @@ pub(crate) struct Cli {
     pub(crate) command: Command,
 }
 
-/// Flags of every command.
-#[derive(Args, Debug, Default)]
-#[command(next_help_heading = "Global options")]
-pub(crate) struct Global {
-    /// Namespace; default: that of the kubeconfig's context
-    #[arg(short, long, global = true, value_name = "NAMESPACE")]
-    pub(crate) namespace: Option<String>,
-    /// Context of the kubeconfig
-    #[arg(long, global = true, value_name = "CONTEXT")]
-    pub(crate) context: Option<String>,
-    /// Cluster of the kubeconfig; default: that of the context
-    #[arg(long, global = true, value_name = "CLUSTER")]
-    pub(crate) cluster: Option<String>,
-    /// User of the kubeconfig; default: that of the context
-    #[arg(long, global = true, value_name = "USER")]
-    pub(crate) user: Option<String>,
-    /// Address of the API server; default: that of the cluster
-    #[arg(long, global = true, value_name = "URL", value_parser = connect::server)]
-    pub(crate) server: Option<http::Uri>,
-    /// Take any certificate of the API server: whoever is in between can read and change everything
-    #[arg(long, global = true)]
-    pub(crate) insecure_skip_tls_verify: bool,
-    /// User to act as; needs the right to impersonate
-    #[arg(long = "as", global = true, value_name = "NAME")]
-    pub(crate) act_as: Option<String>,
-    /// Group to act as, with --as; may be repeated
-    #[arg(long, global = true, value_name = "NAME")]
-    pub(crate) as_group: Vec<String>,
-    /// Kubeconfig file; default: $KUBECONFIG, then ~/.kube/config
-    #[arg(long, global = true, value_name = "FILE")]
-    pub(crate) kubeconfig: Option<PathBuf>,
-    /// Time limit of one call to the API server, as 10s or 1m
-    #[arg(long, global = true, value_name = "DURATION", default_value = "10s", value_parser = input::wait)]
-    pub(crate) request_timeout: Duration,
-}
-
 /// A command.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -96,6 +61,8 @@ pub(crate) enum Command {
     Events(Box<EventsArgs>),
     /// Show the logs of engines, ranks and pods as one
     Logs(Box<LogsArgs>),
+    /// Write what is known of fleets into one file, without secrets, for whoever helps
+    SupportBundle(BundleArgs),
     /// Predict the effect of a change step by step; changes nothing
     #[command(
         after_help = "The orchestrator's own planner is run forward on a simulated clock, with the room that the
@@ -164,6 +131,53 @@ Examples:
   kubectl rayfleet docs man ~/.local/share/man/man1"
     )]
     Docs(DocsCommand),
+}
+
+impl Command {
+    /// Refuses what cannot be done with a bundle in place of a cluster.
+    pub(crate) fn takes_bundle(&self) -> Result<(), CliError> {
+        let writes = || {
+            Err(CliError::usage(
+                "--from: a bundle cannot be changed",
+                "leave it out to change the cluster; a bundle is for the commands that read",
+            ))
+        };
+        let goes_on = |flag: &str| {
+            Err(CliError::usage(
+                format!("{flag}: nothing changes in a bundle"),
+                format!("leave {flag} out, or --from to follow the cluster"),
+            ))
+        };
+        match self {
+            Self::Status(StatusArgs { watch: true, .. }) | Self::Top(TopArgs { watch: true, .. }) => {
+                goes_on("-w")
+            }
+            Self::Events(args) if args.watch => goes_on("-w"),
+            Self::Logs(args) if args.follow => goes_on("-f"),
+            Self::Rollout(
+                RolloutCommand::Status(_) | RolloutCommand::History(_) | RolloutCommand::Diff(_),
+            )
+            | Self::Status(_)
+            | Self::Diagnose(_)
+            | Self::Map(_)
+            | Self::Top(_)
+            | Self::Events(_)
+            | Self::Logs(_)
+            | Self::Plan(_) => Ok(()),
+            Self::Template(args) if args.asked.from_cluster => Ok(()),
+            Self::Rollout(_) | Self::PortForward(_) | Self::Apply(_) | Self::Drain(_) => writes(),
+            Self::SupportBundle(_) => Err(CliError::usage(
+                "--from: a bundle is made from a cluster",
+                "leave --from out; a bundle is a file that can be copied",
+            )),
+            Self::Lint(_) | Self::Migrate(_) | Self::Template(_) | Self::Completion(_) | Self::Docs(_) => {
+                Err(CliError::usage(
+                    "--from: this command reads no cluster, and no bundle in its place",
+                    "leave --from out",
+                ))
+            }
+        }
+    }
 }
 
 /// Flags of `status`.
@@ -240,17 +254,6 @@ pub(crate) enum Output {
     Name,
 }
 
-/// Format of a table that has more columns.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum WideOutput {
-    /// As JSON; with -w one document a line
-    Json,
-    /// As YAML; with -w one document after the other
-    Yaml,
-    /// The table with more columns
-    Wide,
-}
-
 /// Flags of `plan`.
 #[derive(Args, Debug, Default)]
 pub(crate) struct PlanArgs {
@@ -266,120 +269,6 @@ pub(crate) struct PlanArgs {
     /// Format
     #[arg(short, long, value_enum, value_name = "FORMAT", default_value = "text")]
     pub(crate) output: Format,
-}
-
-/// Subcommands of `rollout`.
-#[derive(Debug, Subcommand)]
-pub(crate) enum RolloutCommand {
-    /// Wait until a rollout is complete and print its steps
-    #[command(after_help = "Exit code: 0 complete, 1 failed, past its progress deadline or timed out.
-
-Examples:
-  kubectl rayfleet rollout status llama
-  kubectl rayfleet rollout status llama --timeout 30m
-  kubectl rayfleet rollout status llama --watch=false     # print where it is and return")]
-    Status(RolloutStatusArgs),
-    /// Replace every group with a new one of the same template
-    #[command(after_help = "Examples:
-  kubectl rayfleet rollout restart llama")]
-    Restart(FleetArg),
-    /// Go back to an earlier revision of template and model
-    #[command(after_help = "Examples:
-  kubectl rayfleet rollout undo llama                     # the newest other revision
-  kubectl rayfleet rollout undo llama --to-revision 3")]
-    Undo(UndoArgs),
-    /// Show what differs between two revisions, and which of it replaces groups
-    #[command(after_help = "Exit code: 0 nothing differs, 1 something does, 2 no answer.
-
-Examples:
-  kubectl rayfleet rollout diff llama                     # what runs now and the spec
-  kubectl rayfleet rollout diff llama --from 3            # revision 3 and the spec
-  kubectl rayfleet rollout diff llama --from 3 --to 5")]
-    Diff(DiffArgs),
-    /// End a rollout that is under way and go back to the last complete revision
-    #[command(
-        after_help = "Template and model of the last complete revision are written into the spec, and a pause ends.
-Nothing is written if somebody changes the spec meanwhile, or if no rollout is under way.
-
-Examples:
-  kubectl rayfleet rollout abort llama"
-    )]
-    Abort(FleetArg),
-    /// Continue a rollout that the partition holds, by one group or to its end
-    #[command(
-        after_help = "Lowers spec.strategy.rollingUpdate.partition by one group, once the groups promoted before serve.
-
-Examples:
-  kubectl rayfleet rollout promote llama                  # one more group
-  kubectl rayfleet rollout promote llama --full           # all of them, and end a pause"
-    )]
-    Promote(PromoteArgs),
-    /// Hold a rollout; scaling and repair continue
-    #[command(after_help = "Examples:
-  kubectl rayfleet rollout pause llama")]
-    Pause(FleetArg),
-    /// Continue a paused rollout
-    #[command(after_help = "Examples:
-  kubectl rayfleet rollout resume llama")]
-    Resume(FleetArg),
-    /// List the revisions, or show one
-    #[command(after_help = "Examples:
-  kubectl rayfleet rollout history llama
-  kubectl rayfleet rollout history llama --revision 3     # its template and model")]
-    History(HistoryArgs),
-}
-
-/// A fleet's name.
-#[derive(Args, Debug)]
-pub(crate) struct FleetArg {
-    /// Fleet
-    #[arg(value_name = "FLEET")]
-    pub(crate) fleet: String,
-}
-
-/// Flags of `rollout status`.
-#[derive(Args, Debug)]
-pub(crate) struct RolloutStatusArgs {
-    /// Fleet
-    #[arg(value_name = "FLEET")]
-    pub(crate) fleet: String,
-    /// Wait until the end; `--watch=false` prints one line and returns
-    #[arg(
-        short,
-        long,
-        value_name = "BOOL",
-        default_value_t = true,
-        num_args = 0..=1,
-        require_equals = true,
-        default_missing_value = "true",
-        action = clap::ArgAction::Set
-    )]
-    pub(crate) watch: bool,
-    /// Time limit, as 30m; 0s is no limit
-    #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = input::duration)]
-    pub(crate) timeout: Duration,
-}
-
-/// Flags of `rollout undo`.
-#[derive(Args, Debug)]
-pub(crate) struct UndoArgs {
-    /// Fleet
-    #[arg(value_name = "FLEET")]
-    pub(crate) fleet: String,
-    /// Revision number; default: the newest one that differs from the fleet
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(1..))]
-    pub(crate) to_revision: Option<i64>,
-}
-
-/// Flags of `rollout history`.
-#[derive(Args, Debug)]
-pub(crate) struct HistoryArgs {
-    /// Fleet
-    #[arg(value_name = "FLEET")]
-    pub(crate) fleet: String,
-    /// Show template and model of this revision
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(1..))]
-    pub(crate) revision: Option<i64>,
 }
 
 #[cfg(test)]
@@ -419,6 +308,47 @@ mod tests {
     }
 
     #[test]
+    fn a_bundle_is_for_commands_that_read() {
+        let refusal =
+            |line: &str| parse(line).unwrap().command.takes_bundle().err().map(|fault| fault.message);
+        for line in [
+            "status",
+            "status llama -o yaml",
+            "map llama",
+            "top",
+            "logs llama",
+            "events",
+            "diagnose -A",
+            "plan llama",
+            "rollout status llama",
+            "rollout history llama",
+            "rollout diff llama",
+            "template --from-cluster kimi-k2",
+        ] {
+            assert_eq!(refusal(line), None, "{line}");
+        }
+        for line in [
+            "rollout undo llama",
+            "rollout restart llama",
+            "rollout pause llama",
+            "rollout resume llama",
+            "rollout abort llama",
+            "rollout promote llama",
+            "drain llama-a-0",
+            "apply -f x",
+            "port-forward llama",
+        ] {
+            assert_eq!(refusal(line).as_deref(), Some("--from: a bundle cannot be changed"), "{line}");
+        }
+        for line in ["status -w", "top -w", "events -w", "logs llama -f"] {
+            assert!(refusal(line).unwrap().ends_with("nothing changes in a bundle"), "{line}");
+        }
+        for line in ["support-bundle", "lint x", "template kimi-k2", "completion bash"] {
+            assert!(refusal(line).is_some(), "{line}");
+        }
+    }
+
+    #[test]
     fn usage_errors_exit_with_2() {
         for line in [
             "",
@@ -427,10 +357,12 @@ mod tests {
             "status llama -A",
             "diagnose llama -A",
             "rollout undo llama --to-revision 0",
-            "rollout diff llama --from 0",
+            "rollout diff llama --from-revision 0",
             "apply",
             "apply -f x --timeout 1m",
             "status --request-timeout 0",
+            "support-bundle llama -A",
+            "support-bundle --max-size 0",
         ] {
             assert_eq!(parse(line).unwrap_err().exit_code(), 2, "{line}");
         }

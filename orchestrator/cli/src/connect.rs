@@ -1,17 +1,19 @@
 //! Builds a client from kubeconfig and flags. Makes no call to the API server.
 
-use http::Uri;
 use hyper_util::client::proxy::matcher::Matcher;
 use kube::Client;
 use kube::config::{Config, KubeConfigOptions, Kubeconfig, KubeconfigError};
 use rayfleet_cli_kit::CliError;
 
-use crate::args::Global;
-use crate::error;
 use crate::fleets::Fleets;
+use crate::global::Global;
+use crate::{bundle, error};
 
-/// A client for the API server of the flags, with the namespace to use.
+/// A client for the API server of the flags, or for the bundle, with the namespace to use.
 pub(crate) async fn connect(global: &Global) -> Result<Fleets, CliError> {
+    if let Some(file) = &global.from {
+        return bundle::open(file, global.namespace.as_deref(), global.request_timeout);
+    }
     let mut config = load(global).await?;
     config.accept_invalid_certs |= global.insecure_skip_tls_verify;
     impersonate(&mut config, global)?;
@@ -20,14 +22,7 @@ pub(crate) async fn connect(global: &Global) -> Result<Fleets, CliError> {
     let server = config.cluster_url.to_string();
     let namespace = global.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
     let client = Client::try_from(config).map_err(|error| error::api(&error, &server, &namespace, None))?;
-    Ok(Fleets { client, namespace, server, timeout: global.request_timeout })
-}
-
-/// The address of an API server on a command line.
-pub(crate) fn server(text: &str) -> Result<Uri, String> {
-    let server = text.parse::<Uri>().ok();
-    let server = server.filter(|server| matches!(server.scheme_str(), Some("https" | "http")));
-    server.ok_or_else(|| "write it as https://HOST:PORT".to_owned())
+    Ok(Fleets { client, namespace, server, timeout: global.request_timeout, recorded: false, moment: None })
 }
 
 async fn load(global: &Global) -> Result<Config, CliError> {
@@ -176,14 +171,6 @@ clusters:
         assert!(has_own_proxy(&proxy, None, Some("two")));
         assert!(!has_own_proxy(&proxy, Some("far"), Some("one")));
         assert!(!has_own_proxy(&kubeconfig(""), Some("far"), None));
-    }
-
-    #[test]
-    fn a_server_has_a_scheme() {
-        assert!(server("https://api:6443").is_ok() && server("http://127.0.0.1:8001/").is_ok());
-        for text in ["api:6443", "127.0.0.1", "ftp://api", "https://", ""] {
-            assert!(server(text).is_err(), "{text}");
-        }
     }
 
     #[tokio::test]

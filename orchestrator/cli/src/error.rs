@@ -6,8 +6,6 @@ use rayfleet_cli_kit::CliError;
 use rayfleet_cli_kit::table::one_line;
 use rayfleet_text::cut;
 
-use crate::fleets::Fleets;
-
 /// Longest part of a refusal, in bytes.
 const LONGEST: usize = 512;
 
@@ -58,7 +56,7 @@ pub(crate) fn api(error: &Error, server: &str, namespace: &str, fleet: Option<&s
 }
 
 /// The same for objects of another kind, `what` with its group as roles name it, in a namespace or, without one, the cluster.
-pub(crate) fn reading(error: &Error, fleets: &Fleets, what: &str, namespace: Option<&str>) -> CliError {
+pub(crate) fn reading(error: &Error, server: &str, what: &str, namespace: Option<&str>) -> CliError {
     let place = namespace.map_or_else(
         || "in the whole cluster".to_owned(),
         |namespace| format!("in namespace \"{namespace}\""),
@@ -72,7 +70,7 @@ pub(crate) fn reading(error: &Error, fleets: &Fleets, what: &str, namespace: Opt
             ),
         ),
         Error::Api(status) if status.code == 404 => CliError::plain(format!("there is no {what} {place}")),
-        other => api(other, &fleets.server, namespace.unwrap_or_default(), None),
+        other => api(other, server, namespace.unwrap_or_default(), None),
     }
 }
 

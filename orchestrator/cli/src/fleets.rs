@@ -4,6 +4,7 @@
 use std::future::Future;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::ControllerRevision;
 use kube::api::{GetParams, ListParams, Patch, PatchParams};
 use kube::core::request::Error as BadRequest;
@@ -11,8 +12,8 @@ use kube::core::{ApiResource, DynamicObject, Request, Status};
 use kube::{Api, Client, Resource};
 use rayfleet_api::RayClusterFleet;
 use rayfleet_api::names::LABEL_FLEET;
-use rayfleet_cli_kit::CliError;
 use rayfleet_cli_kit::terminal::note;
+use rayfleet_cli_kit::{CliError, clock};
 use rayfleet_text::pieces::{Page, without_managed_fields};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -38,9 +39,18 @@ pub(crate) struct Fleets {
     pub(crate) server: String,
     /// Time limit of one call.
     pub(crate) timeout: Duration,
+    /// A bundle is read in place of an API server: nothing changes, and nothing can be written.
+    pub(crate) recorded: bool,
+    /// The moment that ages and limits count from; `None`: now.
+    pub(crate) moment: Option<Timestamp>,
 }
 
 impl Fleets {
+    /// Now, or the moment of the bundle that is read.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.moment.unwrap_or_else(clock::now)
+    }
+
     /// The API of the fleets of the namespace, or of all.
     pub(crate) fn api(&self, all_namespaces: bool) -> Api<DynamicObject> {
         let resource = ApiResource::erase::<RayClusterFleet>(&());

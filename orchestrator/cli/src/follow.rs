@@ -86,6 +86,11 @@ impl Follow {
         Ok(&self.known)
     }
 
+    /// All fleets, as they were at the last change.
+    pub(crate) fn known(&self) -> &Set {
+        &self.known
+    }
+
     async fn advance(&mut self) -> Result<(), CliError> {
         while let Some(event) = self.events.next().await {
             match event {

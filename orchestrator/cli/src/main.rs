@@ -3,9 +3,11 @@
 //! `args` defines the command line, `connect` and `fleets` call the API server, `view` parses its replies and
 //! `render` turns them into text; the commands are in modules of their names (`port-forward`: `forward`). `lint` calls no API
 //! server, and `template` only with `--from-cluster`. `completion` and `docs` are made from `args`.
+//! Every command that reads takes a `bundle` in place of the API server.
 
 mod apply;
 mod args;
+mod bundle;
 mod completion;
 mod connect;
 mod diagnose;
@@ -16,6 +18,7 @@ mod events;
 mod fleets;
 mod follow;
 mod forward;
+mod global;
 mod lines;
 mod lint;
 mod listing;
@@ -39,6 +42,7 @@ mod watch;
 use std::process::ExitCode;
 
 use clap::Parser;
+use rayfleet_cli_kit::terminal::note;
 use rayfleet_cli_kit::{CliError, Format, Terminal};
 
 use crate::args::{Cli, Command};
@@ -67,7 +71,16 @@ async fn start() -> ExitCode {
 }
 
 async fn run(cli: &Cli) -> Result<(), CliError> {
-    let fleets = connect::connect(&cli.global);
+    if cli.global.from.is_some() {
+        cli.command.takes_bundle()?;
+    }
+    let fleets = async {
+        let fleets = connect::connect(&cli.global).await?;
+        if fleets.recorded {
+            note(&format!("from {}", fleets.server));
+        }
+        Ok(fleets)
+    };
     match &cli.command {
         Command::Status(args) => status::run(args, &fleets.await?, &Terminal::find(args.format())).await,
         Command::Diagnose(args) => diagnose::run(args, &fleets.await?, &Terminal::find(args.output)).await,
@@ -75,6 +88,9 @@ async fn run(cli: &Cli) -> Result<(), CliError> {
         Command::Top(args) => top::run(args, &fleets.await?, &Terminal::find(args.format())).await,
         Command::Events(args) => events::run(args, &fleets.await?, &Terminal::find(args.format())).await,
         Command::Logs(args) => logs::run(args, &fleets.await?, &Terminal::find(args.output)).await,
+        Command::SupportBundle(args) => {
+            bundle::run(args, &fleets.await?, &Terminal::find(Format::Text)).await
+        }
         Command::Plan(args) => plan::run(args, &fleets.await?, &Terminal::find(args.output)).await,
         Command::Rollout(command) => {
             rollout::run(command, &fleets.await?, &Terminal::find(Format::Text)).await

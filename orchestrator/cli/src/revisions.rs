@@ -10,6 +10,10 @@ use rayfleet_api::spec::{Model, RayClusterTemplate};
 use rayfleet_cli_kit::CliError;
 use serde_json::Value;
 
+/// Field of a bundle's fleets, and of the data of their `ControllerRevision`s: the hash of template and model before something of
+/// them was redacted. No API server keeps a field of this name in a fleet, and without the fleet's the others are not read.
+pub(crate) const RECORDED: &str = "recordedRevision";
+
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Revision {
     pub(crate) number: i64,
@@ -20,6 +24,8 @@ pub(crate) struct Revision {
     pub(crate) template: Value,
     /// Model as written by the user; null without one.
     pub(crate) model: Value,
+    /// Its hash, if a bundle says it.
+    pub(crate) recorded: Option<Hash>,
 }
 
 impl Revision {
@@ -33,12 +39,16 @@ impl Revision {
             cause: stored.annotations().get(ANNOTATION_CHANGE_CAUSE).cloned(),
             template: spec["template"].clone(),
             model: spec["model"].clone(),
+            recorded: None,
         }
     }
 
     /// Hash of template and model. An error if the revision cannot be parsed: it cannot be the target of an
     /// undo then.
     pub(crate) fn hash(&self) -> Result<Hash, CliError> {
+        if let Some(recorded) = &self.recorded {
+            return Ok(recorded.clone());
+        }
         hash(&self.template, &self.model).map_err(|problem| {
             CliError::plain(format!(
                 "controllerrevisions.apps \"{}\" (revision {}): {problem}",
@@ -54,7 +64,10 @@ pub(crate) fn owned(stored: &[ControllerRevision], fleet: &DynamicObject) -> Vec
     let mut revisions: Vec<Revision> = stored
         .iter()
         .filter(|revision| revision.owner_references().iter().any(|owner| owner.uid == uid))
-        .map(Revision::read)
+        .map(|stored| Revision {
+            recorded: recorded(fleet).and_then(|_| said(&stored.data.as_ref()?.0)),
+            ..Revision::read(stored)
+        })
         .collect();
     revisions.sort_by_key(|revision| revision.number);
     revisions
@@ -62,10 +75,22 @@ pub(crate) fn owned(stored: &[ControllerRevision], fleet: &DynamicObject) -> Vec
 
 /// The revision that the fleet's spec asks for.
 pub(crate) fn current(fleet: &DynamicObject) -> Result<Hash, CliError> {
+    if let Some(recorded) = recorded(fleet) {
+        return Ok(recorded);
+    }
     let spec = &fleet.data["spec"];
     hash(&spec["template"], &spec["model"]).map_err(|problem| {
         CliError::plain(format!("{} \"{}\": {problem}", crate::error::RESOURCE, fleet.name_any()))
     })
+}
+
+/// The hash that a bundle says of a fleet.
+pub(crate) fn recorded(fleet: &DynamicObject) -> Option<Hash> {
+    said(&fleet.data)
+}
+
+fn said(data: &Value) -> Option<Hash> {
+    data[RECORDED].as_str().filter(|hash| !hash.is_empty()).map(Hash::from)
 }
 
 /// The hash of a template and a model as a user writes them, or what cannot be read of them.
@@ -133,6 +158,7 @@ mod tests {
             cause: None,
             template: sample::template(image),
             model,
+            recorded: None,
         }
     }
 

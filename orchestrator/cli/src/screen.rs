@@ -1,12 +1,14 @@
 //! The size of the terminal, and text cut to it. Colours count for nothing, and are ended where a line is cut.
 
+use rayfleet_cli_kit::table::letter_width;
+
 /// Columns and rows of the terminal that standard output is; `None` if it is none.
 pub(crate) fn size() -> Option<(usize, usize)> {
     let (width, height) = terminal_size::terminal_size_of(std::io::stdout())?;
     Some((width.0.into(), height.0.into()))
 }
 
-/// Lines of at most `width` letters; what is cut ends with `…`.
+/// Lines of at most `width` columns; what is cut ends with `…`.
 pub(crate) fn cut_lines(text: &str, width: usize) -> String {
     text.lines().flat_map(|line| [cut(line, width), "\n".to_owned()]).collect()
 }
@@ -31,11 +33,13 @@ fn cut(line: &str, width: usize) -> String {
             escape = letter != 'm';
             painted = true;
         } else {
-            seen += 1;
-            match seen.cmp(&width) {
-                std::cmp::Ordering::Less => {}
-                std::cmp::Ordering::Equal => last = Some(kept.len()),
-                std::cmp::Ordering::Greater => break,
+            seen += letter_width(letter);
+            // The mark needs a column, too.
+            if seen >= width {
+                last = last.or(Some(kept.len()));
+            }
+            if seen > width {
+                break;
             }
         }
         kept.push(letter);
@@ -55,6 +59,7 @@ mod tests {
     fn a_line_that_is_too_long_ends_with_a_mark() {
         assert_eq!(cut_lines("abcdef\nabcde\n\nßßßßßß", 5), "abcd…\nabcde\n\nßßßß…\n");
         assert_eq!(cut_lines("ab", 1), "…\n");
+        assert_eq!(cut_lines("通义千\n通义\na通义", 4), "通…\n通义\na通…\n");
     }
 
     #[test]

@@ -58,5 +58,7 @@ pub(crate) fn fleets(client: Client) -> Fleets {
         namespace: "serving".to_owned(),
         server: "https://simulated".to_owned(),
         timeout: Duration::from_secs(10),
+        recorded: false,
+        moment: None,
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use kube::core::DynamicObject;
 use rayfleet_cli_kit::table::Table;
 use rayfleet_cli_kit::terminal::note;
-use rayfleet_cli_kit::{CliError, Format, Terminal, clock};
+use rayfleet_cli_kit::{CliError, Format, Terminal};
 
 use crate::args::StatusArgs;
 use crate::error;
@@ -29,10 +29,11 @@ pub(crate) async fn run(args: &StatusArgs, fleets: &Fleets, terminal: &Terminal)
 async fn once(args: &StatusArgs, fleets: &Fleets, terminal: &Terminal) -> Result<(), CliError> {
     if let Some(name) = &args.fleet {
         let object = fleets.get(name).await?;
-        let text = if args.names() { listing::name(&object) } else { picture(&object, args, terminal) };
+        let text =
+            if args.names() { listing::name(&object) } else { picture(&object, args, fleets, terminal) };
         return terminal.result(&object, &text);
     }
-    let (mut listing, now) = (Listing::new(args), clock::now());
+    let (mut listing, now) = (Listing::new(args), fleets.now());
     fleets.each(args.all_namespaces, args.filter(), |object| listing.push(&object, now)).await?;
     if listing.is_empty() && terminal.format == Format::Text {
         note(&nothing(args, fleets));
@@ -75,7 +76,7 @@ async fn watch(args: &StatusArgs, fleets: &Fleets, terminal: &Terminal) -> Resul
                 let text = if args.names() {
                     listing::name(object)
                 } else {
-                    lines.changes(&Fleet::read(object), clock::now())
+                    lines.changes(&Fleet::read(object), fleets.now())
                 };
                 terminal.entry(object, &text)?;
             }
@@ -86,19 +87,23 @@ async fn watch(args: &StatusArgs, fleets: &Fleets, terminal: &Terminal) -> Resul
 
 fn screen(args: &StatusArgs, fleets: &Fleets, now: &Set, terminal: &Terminal) -> String {
     match (&args.fleet, now.values().next()) {
-        (Some(_), Some(object)) => picture(object, args, terminal),
-        (None, Some(_)) => table(now.values(), args).render(terminal.color),
+        (Some(_), Some(object)) => picture(object, args, fleets, terminal),
+        (None, Some(_)) => table(now.values(), args, fleets).render(terminal.color),
         (_, None) => nothing(args, fleets),
     }
 }
 
-fn picture(object: &DynamicObject, args: &StatusArgs, terminal: &Terminal) -> String {
-    fleet::picture(&Fleet::read(object), args.wide(), clock::now(), terminal.color)
+fn picture(object: &DynamicObject, args: &StatusArgs, fleets: &Fleets, terminal: &Terminal) -> String {
+    fleet::picture(&Fleet::read(object), args.wide(), fleets.now(), terminal.color)
 }
 
-fn table<'a>(objects: impl IntoIterator<Item = &'a DynamicObject>, args: &StatusArgs) -> Table {
-    let fleets: Vec<Fleet> = objects.into_iter().map(Fleet::read).collect();
-    list::table(&fleets, Shape::of(args), clock::now())
+fn table<'a>(
+    objects: impl IntoIterator<Item = &'a DynamicObject>,
+    args: &StatusArgs,
+    fleets: &Fleets,
+) -> Table {
+    let shown: Vec<Fleet> = objects.into_iter().map(Fleet::read).collect();
+    list::table(&shown, Shape::of(args), fleets.now())
 }
 
 fn nothing(args: &StatusArgs, fleets: &Fleets) -> String {

@@ -193,7 +193,7 @@ impl Watch {
             | watcher::Error::WatchStartFailed(error)
             | watcher::Error::WatchFailed(error) => {
                 let hopeless = matches!(error, Error::Api(status) if matches!(status.code, 401 | 403 | 404));
-                (error::reading(error, &self.fleets, &self.target.named(), self.place()), hopeless)
+                (error::reading(error, &self.fleets.server, &self.target.named(), self.place()), hopeless)
             }
             other => (CliError::plain(other.to_string()), false),
         };

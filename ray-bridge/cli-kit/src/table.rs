@@ -2,6 +2,7 @@
 //! colours of cells.
 
 use clap::builder::styling::{AnsiColor, Style};
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 use crate::clean::is_unseen;
 
@@ -48,7 +49,7 @@ impl Cell {
     }
 
     fn width(&self) -> usize {
-        self.text.chars().count()
+        width(&self.text)
     }
 }
 
@@ -64,6 +65,16 @@ pub fn one_line(text: &str) -> String {
     let seen: String = text.chars().filter(|c| !is_unseen(*c)).collect();
     let words = seen.split(|c: char| c.is_whitespace() || c.is_control());
     words.filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
+}
+
+/// Columns that a text takes on a terminal: a Chinese letter takes two, and an accent none.
+pub fn width(text: &str) -> usize {
+    text.width()
+}
+
+/// Columns that a letter takes; a control character takes none.
+pub fn letter_width(letter: char) -> usize {
+    letter.width().unwrap_or_default()
 }
 
 /// Rows, of which the first one are the headers.
@@ -139,6 +150,18 @@ mod tests {
         assert_eq!(
             table().render(false),
             "NAME         PHASE   MESSAGE\na-long-name  Ready\nb            Failed  no room [2J\n                     é\n"
+        );
+    }
+
+    #[test]
+    fn wide_letters_take_two_columns_and_accents_none() {
+        let mut table = Table::new(["NAME", "PHASE"]);
+        table.push(["通义千问", "Ready"]);
+        table.push(["e\u{301}a", "Ready"]);
+        table.push(["12345678", "Ready"]);
+        assert_eq!(
+            table.render(false),
+            "NAME      PHASE\n通义千问  Ready\ne\u{301}a        Ready\n12345678  Ready\n"
         );
     }
 

@@ -80,6 +80,15 @@ impl Terminal {
         })
     }
 
+    /// Writes bytes of any kind, whatever the format.
+    pub fn copy(&self, from: &mut impl io::Read) -> Result<(), CliError> {
+        let mut out = self.out.lock();
+        io::copy(from, &mut *out).and_then(|_| out.flush()).map_err(|error| {
+            let kind = if error.kind() == io::ErrorKind::BrokenPipe { Kind::Closed } else { Kind::Failed };
+            CliError { kind, ..CliError::plain(format!("cannot write the output: {error}")) }
+        })
+    }
+
     /// Redraws text without clearing the screen first, which would flicker: cursor home; each line erases the rest of its row;
     /// then everything below is erased.
     pub fn redraw(&self, text: &str) -> Result<(), CliError> {

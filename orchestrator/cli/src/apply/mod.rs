@@ -12,9 +12,9 @@ use manifest::Wanted;
 use rayfleet_cli_kit::{CliError, Terminal, input};
 use write::Writer;
 
-use crate::args::RolloutStatusArgs;
 use crate::error::OBJECT;
 use crate::fleets::Fleets;
+use crate::rollout::args::RolloutStatusArgs;
 use crate::{plan, rollout};
 
 /// Largest manifest that is read, in bytes.

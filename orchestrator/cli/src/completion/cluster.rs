@@ -14,9 +14,9 @@ use rayfleet_cli_kit::CliError;
 
 use super::names::Names;
 use super::words::Typed;
-use crate::args::Global;
 use crate::connect;
 use crate::fleets::Fleets;
+use crate::global::Global;
 use crate::view::Fleet;
 
 /// Who presses a key waits no longer.

@@ -4,7 +4,8 @@ use std::ffi::OsString;
 
 use clap::{ArgMatches, CommandFactory, FromArgMatches};
 
-use crate::args::{Cli, Global};
+use crate::args::Cli;
+use crate::global::Global;
 
 /// Where to look for names.
 #[derive(Debug, Default)]

@@ -38,7 +38,7 @@ pub(super) async fn run(
         ));
     }
     let ask = json!({"metadata": {"annotations": {ANNOTATION_REPLACE: "true"}}});
-    fleets.patch_at(&rayclusters(&fleets.namespace), name, &ask).await?;
+    fleets.patch_at(&rayclusters(&fleets.namespace), name, &ask).await.map_err(|fault| may_not(fault, fleets))?;
     terminal.print(&format!("group {name} of fleet {fleet} is to be replaced\n"))?;
     let mut steps = Steps::new(terminal);
     let wait = wait(target, fleets, &mut steps);
@@ -57,6 +57,22 @@ pub(super) async fn run(
             fleets.named(fleet)
         ),
     ))
+}
+
+/// Who may change fleets may not change RayClusters: the right is one of its own.
+fn may_not(fault: CliError, fleets: &Fleets) -> CliError {
+    if !(fault.message.contains("rayclusters") && fault.message.contains("forbidden")) {
+        return fault;
+    }
+    let namespace = &fleets.namespace;
+    CliError::failed(
+        fault.message,
+        format!(
+            "you need the right to patch rayclusters.ray.io, which rayfleet-edit and the role edit do not give; ask for it: kubectl -n \
+             {namespace} create role rayfleet-drain --verb=patch --resource=rayclusters.ray.io; kubectl -n {namespace} create \
+             rolebinding rayfleet-drain --role=rayfleet-drain --user=YOU"
+        ),
+    )
 }
 
 async fn wait(target: &GroupTarget, fleets: &Fleets, steps: &mut Steps<'_>) -> Result<(), CliError> {
@@ -119,6 +135,17 @@ mod tests {
             state(&fleet, GROUP),
             State::Done(format!("group {GROUP} was replaced: 2 of 2 groups available"))
         );
+    }
+
+    #[test]
+    fn a_missing_right_is_named_with_the_role_that_gives_it() {
+        let server = crate::simulated::Simulated::with([]);
+        let words = "rayclusters.ray.io \"llama-bcdfgh-1\" is forbidden: User \"jane\" cannot patch resource \"rayclusters\"";
+        let fault = may_not(CliError::failed(words, "see what you may do"), &server.fleets());
+        assert_eq!(fault.message, words);
+        assert!(fault.cure.unwrap().contains("-n serving create role rayfleet-drain --verb=patch"));
+        let other = CliError::failed("no answer", "wait");
+        assert_eq!(may_not(other, &server.fleets()), CliError::failed("no answer", "wait"));
     }
 
     #[test]

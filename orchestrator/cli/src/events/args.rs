@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use rayfleet_cli_kit::{Format, input};
 
-use crate::args::WideOutput;
+use crate::global::WideOutput;
 
 /// Flags of `events`.
 #[derive(Args, Clone, Debug, Default)]

@@ -1,10 +1,11 @@
 //! `kubectl rayfleet events`: one time line of fleets and of all that belongs to them.
 //!
-//! `objects` says what an object tells of its times, `members` whose it is, `entry` merges and sorts, `show` renders. This file reads
+//! `objects` says what an object tells of its times (`fact`), `members` whose it is, `entry` merges and sorts, `show` renders. This file reads
 //! and follows.
 
 pub(crate) mod args;
 mod entry;
+mod fact;
 mod members;
 mod objects;
 mod show;
@@ -24,7 +25,7 @@ use rayfleet_api::RayClusterFleet;
 use rayfleet_api::names::LABEL_FLEET;
 use rayfleet_cli_kit::table::Columns;
 use rayfleet_cli_kit::terminal::note;
-use rayfleet_cli_kit::{CliError, Format, Terminal, clock};
+use rayfleet_cli_kit::{CliError, Format, Terminal};
 
 use self::args::EventsArgs;
 use self::entry::{Entry, MOST, Printed, timeline};
@@ -41,9 +42,9 @@ const NODES: usize = 64;
 pub(crate) async fn run(args: &EventsArgs, fleets: &Fleets, terminal: &Terminal) -> Result<(), CliError> {
     let mut line = TimeLine::new(args, fleets);
     let mut entries = line.read().await?;
-    let wide = args.output == Some(crate::args::WideOutput::Wide);
+    let wide = args.output == Some(crate::global::WideOutput::Wide);
     let shape = Shape { namespaces: args.all_namespaces, wide, timestamps: args.timestamps };
-    let began = clock::now();
+    let began = fleets.now();
     entries.retain(|entry| line.wants(entry, began));
     let (entries, left) = timeline(entries);
     if left > 0 {
@@ -54,14 +55,14 @@ pub(crate) async fn run(args: &EventsArgs, fleets: &Fleets, terminal: &Terminal)
             note(&line.nothing());
             return Ok(());
         }
-        let text = table(&entries, shape, clock::now()).render(terminal.color);
+        let text = table(&entries, shape, fleets.now()).render(terminal.color);
         return terminal.result(&Document { events: &entries }, &text);
     }
     let (mut printed, mut columns) = (Printed::default(), Columns::default());
     let mut print = |entries: &[Entry], printed: &mut Printed| {
         let new: Vec<&Entry> = entries.iter().filter(|entry| printed.is_new(entry)).collect();
         if terminal.format == Format::Text {
-            let text = columns.lines(&table(new, shape, clock::now()), terminal.color);
+            let text = columns.lines(&table(new, shape, fleets.now()), terminal.color);
             return if text.is_empty() { Ok(()) } else { terminal.print(&text) };
         }
         new.into_iter().try_for_each(|entry| terminal.entry(entry, ""))
@@ -245,7 +246,7 @@ impl<'a> TimeLine<'a> {
                 Ok(Err(error)) => {
                     note(&format!(
                         "without nodes: {}",
-                        error::reading(&error, self.fleets, "nodes", None).message
+                        error::reading(&error, &self.fleets.server, "nodes", None).message
                     ));
                     if matches!(error, Error::Api(_)) {
                         return;

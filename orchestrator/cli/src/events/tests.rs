@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 
 use super::args::{EventsArgs, Type};
 use super::run;
-use crate::args::WideOutput;
 use crate::fleets::Fleets;
+use crate::global::WideOutput;
 use crate::sample;
 use crate::simulated::Simulated;
 

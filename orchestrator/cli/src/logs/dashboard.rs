@@ -52,7 +52,7 @@ pub(super) enum File {
 
 /// Why there is no answer.
 #[derive(Debug)]
-pub(super) enum NoAnswer {
+pub(crate) enum NoAnswer {
     /// It will not change by itself: a right is missing, or the token.
     Refused(CliError),
     /// It may be there later, and what Ray or Kubernetes said.
@@ -61,19 +61,19 @@ pub(super) enum NoAnswer {
 
 /// A rank's process, as Ray lists it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Rank {
-    pub(super) number: u32,
-    pub(super) actor: String,
+pub(crate) struct Rank {
+    pub(crate) number: u32,
+    pub(crate) actor: String,
     alive: bool,
     /// Ray's number of the job: of two, the later one's is higher.
     job: String,
 }
 
 /// The dashboard of one head.
-pub(super) struct Dashboard<'a> {
-    pub(super) fleets: &'a Fleets,
-    pub(super) pod: &'a str,
-    pub(super) head: &'a Pod,
+pub(crate) struct Dashboard<'a> {
+    pub(crate) fleets: &'a Fleets,
+    pub(crate) pod: &'a str,
+    pub(crate) head: &'a Pod,
 }
 
 impl Dashboard<'_> {
@@ -91,37 +91,37 @@ impl Dashboard<'_> {
             File::Job(launch) => {
                 let (node, since) = self.job(launch).await?;
                 started = since;
-                let file = escaped(&format!("job-driver-{launch}.log"));
-                format!("node_id={}&filename={file}", escaped(&node))
+                job_file(launch, &node)
             }
-            File::Actor { id, error } => {
-                format!("actor_id={}&suffix={}", escaped(id), if *error { "err" } else { "out" })
-            }
+            File::Actor { id, error } => actor_file(id, *error),
         };
         let limit = self.fleets.timeout.as_secs().max(1);
         let path = format!("api/v0/logs/{media}?{which}&lines={lines}&timeout={limit}");
         Ok((Box::pin(self.get(&path).await?), started))
     }
 
+    /// Path of the calls to it, at the API server.
+    pub(crate) fn url(&self, path: &str) -> String {
+        let namespace = &self.fleets.namespace;
+        format!("/api/v1/namespaces/{namespace}/pods/{}:{}/proxy/{path}", self.pod, self.head.dashboard)
+    }
+
     /// The ranks of the engine that runs or ran last, each once.
     pub(super) async fn ranks(&self, shape: Option<Shape>) -> Result<Vec<Rank>, NoAnswer> {
-        let path = format!(
-            "api/v0/actors?detail=1&limit={ACTORS}&filter_keys=class_name&filter_predicates=%3D&filter_values={RANK_ACTOR_CLASS}"
-        );
-        Ok(ranks(&self.json(&path).await?, shape))
+        Ok(ranks(&self.json(&ranks_path()).await?, shape))
     }
 
     /// The Ray node that writes the log of a launch's job, and when it was started.
     async fn job(&self, launch: &LaunchId) -> Result<(String, Option<Timestamp>), NoAnswer> {
-        let job = self.json(&format!("api/jobs/{}", escaped(&launch.to_string()))).await?;
-        let node = job["driver_node_id"].as_str().filter(|node| !node.is_empty()).map(str::to_owned);
+        let job = self.json(&job_path(launch)).await?;
+        let node = node_of(&job);
         let started = job["start_time"].as_i64().and_then(|at| Timestamp::from_millisecond(at).ok());
         let node = node.ok_or_else(|| NoAnswer::NotNow("Ray has not started its job yet".to_owned()))?;
         Ok((node, started))
     }
 
     /// A reply as JSON; null if it is none.
-    async fn json(&self, path: &str) -> Result<Value, NoAnswer> {
+    pub(crate) async fn json(&self, path: &str) -> Result<Value, NoAnswer> {
         let read = async {
             let mut text = String::new();
             let mut reply = self.get(path).await?.take(LONGEST_LIST);
@@ -134,12 +134,11 @@ impl Dashboard<'_> {
     }
 
     /// The body of a reply, once its head is there.
-    async fn get(&self, path: &str) -> Result<impl AsyncBufRead + use<>, NoAnswer> {
-        let Fleets { namespace, timeout, .. } = self.fleets;
-        let at =
-            format!("/api/v1/namespaces/{namespace}/pods/{}:{}/proxy/{path}", self.pod, self.head.dashboard);
-        let mut request = http::Request::get(at);
-        if let Some(secret) = &self.head.secret {
+    pub(crate) async fn get(&self, path: &str) -> Result<impl AsyncBufRead + use<>, NoAnswer> {
+        let Fleets { timeout, .. } = self.fleets;
+        let mut request = http::Request::get(self.url(path));
+        // A bundle has no Secrets, and asks for no token.
+        if let Some(secret) = self.head.secret.as_ref().filter(|_| !self.fleets.recorded) {
             request = request.header("X-Ray-Authorization", self.token(secret).await?);
         }
         let request = request.body(Body::empty());
@@ -194,7 +193,7 @@ impl Dashboard<'_> {
     }
 
     fn fault(&self, error: &Error) -> CliError {
-        error::reading(error, self.fleets, "pods/proxy", Some(&self.fleets.namespace))
+        error::reading(error, &self.fleets.server, "pods/proxy", Some(&self.fleets.namespace))
     }
 
     /// The token in a Secret, as a header.
@@ -227,6 +226,33 @@ impl Dashboard<'_> {
     }
 }
 
+/// Path of what Ray says of a launch's job.
+pub(crate) fn job_path(launch: &LaunchId) -> String {
+    format!("api/jobs/{}", escaped(&launch.to_string()))
+}
+
+/// Path of the list of the ranks' processes.
+pub(crate) fn ranks_path() -> String {
+    format!(
+        "api/v0/actors?detail=1&limit={ACTORS}&filter_keys=class_name&filter_predicates=%3D&filter_values={RANK_ACTOR_CLASS}"
+    )
+}
+
+/// The Ray node that writes the log of a job, as Ray says of the job.
+pub(crate) fn node_of(job: &Value) -> Option<String> {
+    job["driver_node_id"].as_str().filter(|node| !node.is_empty()).map(str::to_owned)
+}
+
+/// Which log is that of a launch's job.
+pub(crate) fn job_file(launch: &LaunchId, node: &str) -> String {
+    format!("node_id={}&filename={}", escaped(node), escaped(&format!("job-driver-{launch}.log")))
+}
+
+/// Which log is that of an actor: its standard output, or its standard error.
+pub(crate) fn actor_file(id: &str, error: bool) -> String {
+    format!("actor_id={}&suffix={}", escaped(id), if error { "err" } else { "out" })
+}
+
 /// The header with the token of a Secret.
 fn header(secret: &str) -> Option<HeaderValue> {
     #[derive(Deserialize)]
@@ -245,7 +271,7 @@ fn header(secret: &str) -> Option<HeaderValue> {
 }
 
 /// The ranks in Ray's list of actors: of several actors of a rank the living one, else that of the last job.
-fn ranks(reply: &Value, shape: Option<Shape>) -> Vec<Rank> {
+pub(crate) fn ranks(reply: &Value, shape: Option<Shape>) -> Vec<Rank> {
     let actors = reply["data"]["result"]["result"].as_array();
     let mut ranks: Vec<Rank> = actors.into_iter().flatten().filter_map(|actor| rank(actor, shape)).collect();
     ranks.sort_by(|a, b| (a.number, !a.alive, &b.job).cmp(&(b.number, !b.alive, &a.job)));

@@ -15,50 +15,50 @@ const DASHBOARD_PORT: u16 = 8265;
 
 /// A fleet and its pods, at one time.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct World {
+pub(crate) struct World {
     /// Groups of the status, by name.
-    pub(super) groups: BTreeMap<String, Group>,
+    pub(crate) groups: BTreeMap<String, Group>,
     /// Pods with the fleet's label, by name.
-    pub(super) pods: BTreeMap<String, Pod>,
+    pub(crate) pods: BTreeMap<String, Pod>,
 }
 
 /// A group.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Group {
+pub(crate) struct Group {
     /// The launch that it stands at, if Rayfleet launches its engine.
-    pub(super) launch: Option<LaunchId>,
+    pub(crate) launch: Option<LaunchId>,
     /// Whether Rayfleet launches its engine, now or later.
-    pub(super) has_engine: bool,
+    pub(crate) has_engine: bool,
     /// Parallel sizes of what is placed; `None` before that.
-    pub(super) shape: Option<Shape>,
+    pub(crate) shape: Option<Shape>,
     /// Ranks by Kubernetes node.
-    pub(super) ranks: BTreeMap<String, BTreeSet<u32>>,
+    pub(crate) ranks: BTreeMap<String, BTreeSet<u32>>,
 }
 
 /// A pod of a group.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Pod {
-    pub(super) group: String,
-    pub(super) head: bool,
-    pub(super) node: String,
-    pub(super) ip: String,
-    pub(super) ending: bool,
+pub(crate) struct Pod {
+    pub(crate) group: String,
+    pub(crate) head: bool,
+    pub(crate) node: String,
+    pub(crate) ip: String,
+    pub(crate) ending: bool,
     /// Containers in order, those that end before the others begin first.
-    pub(super) containers: Vec<Container>,
+    pub(crate) containers: Vec<Container>,
     /// Port of Ray's dashboard, of a head.
-    pub(super) dashboard: u16,
+    pub(crate) dashboard: u16,
     /// Secret with the Ray token, if Ray asks for one.
-    pub(super) secret: Option<String>,
+    pub(crate) secret: Option<String>,
 }
 
 /// A container of a pod.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Container {
-    pub(super) name: String,
-    pub(super) restarts: i64,
+pub(crate) struct Container {
+    pub(crate) name: String,
+    pub(crate) restarts: i64,
     /// Whether it has a log: it runs or has ended.
-    pub(super) started: bool,
-    pub(super) running: bool,
+    pub(crate) started: bool,
+    pub(crate) running: bool,
 }
 
 fn shape(placement: &[Rank]) -> Option<Shape> {
@@ -70,7 +70,7 @@ fn shape(placement: &[Rank]) -> Option<Shape> {
 
 impl World {
     /// Groups of a fleet; the pods are [`Pod::read`] one by one.
-    pub(super) fn groups(fleet: &Fleet) -> BTreeMap<String, Group> {
+    pub(crate) fn groups(fleet: &Fleet) -> BTreeMap<String, Group> {
         let groups = fleet.groups.iter().map(|group| {
             let number = u32::try_from(group.launch).ok().filter(|number| *number > 0);
             let launch = number.zip(group.revision.engine.clone()).map(|(number, engine)| LaunchId {
@@ -98,13 +98,13 @@ impl World {
     }
 
     /// The head pod of a group: the one that stays, if there are two.
-    pub(super) fn head(&self, group: &str) -> Option<(&str, &Pod)> {
+    pub(crate) fn head(&self, group: &str) -> Option<(&str, &Pod)> {
         let heads = self.pods.iter().filter(|(_, pod)| pod.head && pod.group == group);
         heads.min_by_key(|(_, pod)| (pod.ending, pod.ip.is_empty())).map(|(name, pod)| (name.as_str(), pod))
     }
 
     /// Ranks that run in a pod, as far as its node says so: only if no other pod of the group is on it.
-    pub(super) fn ranks_of(&self, pod: &Pod) -> Option<&BTreeSet<u32>> {
+    pub(crate) fn ranks_of(&self, pod: &Pod) -> Option<&BTreeSet<u32>> {
         let there = self.pods.values().filter(|other| other.group == pod.group && other.node == pod.node);
         if there.count() > 1 {
             return None;
@@ -115,7 +115,7 @@ impl World {
 
 impl Pod {
     /// A pod from its object; `None` if it belongs to no group.
-    pub(super) fn read(object: &Value) -> Option<Self> {
+    pub(crate) fn read(object: &Value) -> Option<Self> {
         let (labels, spec, status) = (&object["metadata"]["labels"], &object["spec"], &object["status"]);
         let group = [RAY_LABEL_CLUSTER, LABEL_GROUP].into_iter().find_map(|label| labels[label].as_str())?;
         let all = |field: &str| spec[field].as_array().into_iter().flatten();
@@ -148,7 +148,7 @@ impl Pod {
     }
 
     /// The container of a name.
-    pub(super) fn container(&self, name: &str) -> Option<&Container> {
+    pub(crate) fn container(&self, name: &str) -> Option<&Container> {
         self.containers.iter().find(|container| container.name == name)
     }
 }

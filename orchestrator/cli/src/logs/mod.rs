@@ -7,8 +7,8 @@
 pub(crate) mod args;
 mod container;
 mod context;
-mod dashboard;
-mod facts;
+pub(crate) mod dashboard;
+pub(crate) mod facts;
 mod job;
 mod kuberay;
 mod line;
@@ -35,6 +35,11 @@ use self::printer::{Outcome, Printer};
 use self::readings::{Readings, WAITING};
 use self::watched::Watched;
 use crate::fleets::Fleets;
+
+/// When a line of an engine's log was written, if it says so.
+pub(crate) fn time(line: &str, now: jiff::Timestamp) -> Option<jiff::Timestamp> {
+    job::time(line, now)
+}
 
 /// Prints the logs; with `-f` until it is interrupted.
 pub(crate) async fn run(args: &LogsArgs, fleets: &Fleets, terminal: &Terminal) -> Result<(), CliError> {

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use rayfleet_api::LaunchId;
-use rayfleet_cli_kit::clock;
 use rayfleet_cli_kit::terminal::note;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -48,7 +47,7 @@ impl Readings {
             read: BTreeSet::new(),
             over: BTreeSet::new(),
             left: Vec::new(),
-            began: clock::now(),
+            began: fleets.now(),
             first: true,
         }
     }

@@ -4,6 +4,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use clap::builder::styling::{AnsiColor, Style};
 use rayfleet_cli_kit::clean;
+use rayfleet_cli_kit::table::width;
 use regex::Regex;
 use serde_json::{Value, json};
 
@@ -43,7 +44,7 @@ impl Show {
     /// Prefixes of these are to be aligned from the first line on.
     pub(super) fn expect<'a>(&mut self, labels: impl IntoIterator<Item = &'a Label>) {
         for label in labels {
-            self.width = prefix(label).chars().count().min(WIDEST).max(self.width);
+            self.width = width(&prefix(label)).min(WIDEST).max(self.width);
         }
     }
 
@@ -61,7 +62,7 @@ impl Show {
         });
         let prefix = prefix(&entry.label);
         self.expect([&*entry.label]);
-        let gap = " ".repeat(self.width.saturating_sub(prefix.chars().count()));
+        let gap = " ".repeat(self.width.saturating_sub(width(&prefix)));
         let time = match entry.time.filter(|_| self.timestamps) {
             Some(time) => format!("{time:.3} "),
             None => String::new(),

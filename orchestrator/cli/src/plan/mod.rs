@@ -6,7 +6,7 @@ mod read;
 mod show;
 
 use kube::core::DynamicObject;
-use rayfleet_cli_kit::{CliError, Terminal, clock};
+use rayfleet_cli_kit::{CliError, Terminal};
 use rayfleet_core::forecast::{Outcome, Pace, Question, forecast};
 pub(crate) use read::node;
 
@@ -48,6 +48,6 @@ fn question(inputs: &read::Inputs) -> Question<'_> {
         status: &inputs.status,
         capacity: &inputs.capacity,
         pace: Pace::of(&inputs.fleet, &inputs.status),
-        now: clock::now(),
+        now: inputs.now,
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ResourceQuota, ResourceQuotaSpec, ResourceQuotaStatus};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::ListParams;
@@ -32,6 +33,7 @@ pub(super) struct Inputs {
     pub(super) stable: Option<ValidFleet>,
     pub(super) status: RayClusterFleetStatus,
     pub(super) capacity: Capacity,
+    pub(super) now: Timestamp,
 }
 
 pub(super) async fn inputs(args: &PlanArgs, fleets: &Fleets) -> Result<Inputs, CliError> {
@@ -46,7 +48,10 @@ pub(super) async fn inputs(args: &PlanArgs, fleets: &Fleets) -> Result<Inputs, C
 /// The inputs of the plan of a fleet as it would be.
 pub(super) async fn of(object: &DynamicObject, args: &PlanArgs, fleets: &Fleets) -> Result<Inputs, CliError> {
     let raw = fleet_of(object, args)?;
-    let fleet = valid(&raw, args)?;
+    let mut fleet = valid(&raw, args)?;
+    if let Some(recorded) = revisions::recorded(object) {
+        fleet.revision = recorded;
+    }
     let status = raw.status.clone().unwrap_or_default();
     let stable = stable(&raw, &status, object, fleets).await?;
     let cluster = |kind: &str| Request::new(format!("/api/v1/{kind}"));
@@ -55,7 +60,7 @@ pub(super) async fn of(object: &DynamicObject, args: &PlanArgs, fleets: &Fleets)
     let quotas = Request::new(ResourceQuota::url_path(&(), Some(&fleets.namespace)));
     let quotas = fleets.all(&quotas, ListParams::default(), "ResourceQuotas", quota).await?;
     let capacity = capacity(&Viewer::of(&fleet), nodes, &pods, &quotas);
-    Ok(Inputs { fleet, stable, status, capacity })
+    Ok(Inputs { fleet, stable, status, capacity, now: fleets.now() })
 }
 
 /// The capacity of the nodes. Pods by their names.
@@ -162,7 +167,9 @@ async fn stable(
         let mut then = raw.clone();
         then.spec.template = serde_json::from_value(record.template.clone()).ok()?;
         then.spec.model = serde_json::from_value(record.model.clone()).ok()?;
-        ValidFleet::recorded(&then).ok()
+        let mut then = ValidFleet::recorded(&then).ok()?;
+        then.revision.clone_from(wanted);
+        Some(then)
     }))
 }
 

@@ -53,6 +53,7 @@ mod tests {
             cause: cause.map(str::to_owned),
             template: sample::template("ray:1"),
             model,
+            recorded: None,
         }
     }
 

@@ -6,7 +6,7 @@ use rayfleet_cli_kit::{CliError, Terminal};
 use serde_json::json;
 
 use super::undo::operations;
-use crate::args::FleetArg;
+use crate::rollout::args::FleetArg;
 use crate::error::OBJECT;
 use crate::fleets::Fleets;
 use crate::revisions::{self, Revision};

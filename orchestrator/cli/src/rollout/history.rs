@@ -1,13 +1,13 @@
 //! `rollout history`: the revisions of a fleet, or one of them in full.
 
 use rayfleet_cli_kit::terminal::{note, yaml};
-use rayfleet_cli_kit::{CliError, Terminal, clock};
+use rayfleet_cli_kit::{CliError, Terminal};
 
-use crate::args::HistoryArgs;
 use crate::error::OBJECT;
 use crate::fleets::Fleets;
 use crate::render::history;
 use crate::revisions;
+use crate::rollout::args::HistoryArgs;
 
 pub(super) async fn run(args: &HistoryArgs, fleets: &Fleets, terminal: &Terminal) -> Result<(), CliError> {
     let name = &args.fleet;
@@ -19,7 +19,7 @@ pub(super) async fn run(args: &HistoryArgs, fleets: &Fleets, terminal: &Terminal
             note(&format!("No rollout history found for {OBJECT}/{name}."));
             return Ok(());
         }
-        let table = history::table(&revisions, revisions::current(&object).ok().as_ref(), clock::now());
+        let table = history::table(&revisions, revisions::current(&object).ok().as_ref(), fleets.now());
         return terminal.print(&format!("{OBJECT}/{name}\n{}", table.render(terminal.color)));
     };
     let Some(revision) = revisions.iter().find(|revision| revision.number == wanted) else {

@@ -9,13 +9,13 @@ mod progress;
 mod promote;
 pub(crate) mod status;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 mod undo;
 
 use rayfleet_cli_kit::{CliError, Terminal};
 
-use crate::args::RolloutCommand;
 use crate::fleets::Fleets;
+use crate::rollout::args::RolloutCommand;
 
 pub(crate) async fn run(
     command: &RolloutCommand,

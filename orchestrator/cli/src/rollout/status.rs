@@ -5,10 +5,10 @@ use std::time::Duration;
 use rayfleet_cli_kit::{CliError, Terminal, age, clock};
 
 use super::progress::{Progress, progress};
-use crate::args::RolloutStatusArgs;
 use crate::error;
 use crate::fleets::Fleets;
 use crate::follow::{Follow, Scope};
+use crate::rollout::args::RolloutStatusArgs;
 use crate::view::Fleet;
 
 pub(crate) async fn run(
@@ -16,7 +16,8 @@ pub(crate) async fn run(
     fleets: &Fleets,
     terminal: &Terminal,
 ) -> Result<(), CliError> {
-    if !args.watch {
+    // Nothing changes in a bundle.
+    if !args.watch || fleets.recorded {
         return match progress(&Fleet::read(&fleets.get(&args.fleet).await?)) {
             Progress::Complete(line) | Progress::Waiting(line) => terminal.print(&format!("{line}\n")),
             Progress::Failed(line) => Err(failed(fleets, &args.fleet, &line)),

@@ -10,7 +10,7 @@ use crate::sample;
 use crate::simulated::Simulated;
 
 /// A server with a fleet and its revisions: 1 without a model, 6 without arguments, 7 as the sample.
-pub(super) fn with_history(fleet: DynamicObject) -> Simulated {
+pub(crate) fn with_history(fleet: DynamicObject) -> Simulated {
     let server = Simulated::with([fleet]);
     let uid = server.llama().metadata.uid;
     let full = sample::model(&["--max-model-len", "8192"]);
@@ -34,7 +34,7 @@ pub(super) fn with_history(fleet: DynamicObject) -> Simulated {
 }
 
 /// A fleet that was complete at revision 6 of its history and is being rolled out to 7.
-pub(super) fn under_way() -> DynamicObject {
+pub(crate) fn under_way() -> DynamicObject {
     let mut fleet = sample::upgrading();
     let stable = revisions::hash(&sample::template("ray:1"), &sample::model(&[])).unwrap();
     fleet.data["status"]["rollout"]["stable"] = json!(stable);

@@ -4,10 +4,10 @@ use kube::core::DynamicObject;
 use rayfleet_cli_kit::{CliError, Terminal};
 use serde_json::{Value, json};
 
-use crate::args::UndoArgs;
 use crate::error::OBJECT;
 use crate::fleets::Fleets;
 use crate::revisions::{self, Revision, Target};
+use crate::rollout::args::UndoArgs;
 use crate::view::Fleet;
 
 /// How often the fleet is read again because somebody else changed its spec in between.

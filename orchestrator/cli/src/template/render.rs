@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use rayfleet_api::names;
 use rayfleet_templates::explain::count;
 
-use super::profile::Toleration;
+use super::site::Toleration;
 use super::resources::PerGpu;
 use super::values::Values;
 use super::yaml::{labels, map, scalar};

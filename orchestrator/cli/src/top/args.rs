@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::Args;
 use rayfleet_cli_kit::{Format, input};
 
-use crate::args::WideOutput;
+use crate::global::WideOutput;
 
 /// Flags of `top`.
 #[derive(Args, Debug)]

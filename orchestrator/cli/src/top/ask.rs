@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use http::header::ACCEPT;
 use http_body_util::BodyExt;
+use jiff::Timestamp;
 use kube::client::Body;
 use kube::core::Status;
 use kube::{Client, Error};
@@ -13,6 +14,7 @@ use rayfleet_telemetry::load::Load;
 use rayfleet_telemetry::ray::Gpus;
 use rayfleet_text::cut;
 
+use crate::bundle::replay::ANSWERED;
 use crate::error::root_cause;
 
 /// Longest text that is read to its end, in bytes. vLLM's has 60 KB for each engine core. Others share the way to the API server.
@@ -72,12 +74,12 @@ impl Fault {
     }
 }
 
-/// Asks a pod for its metrics. `answers` is called when it begins to answer.
+/// Asks a pod for its metrics. `answers` is called when it begins to answer, with what a bundle says of when that was.
 pub(super) async fn metrics<T: Read>(
     client: &Client,
     at: &Address,
     limit: Duration,
-    answers: impl FnOnce(),
+    answers: impl FnOnce(Option<Timestamp>),
 ) -> Result<T, Fault> {
     let names = [&at.namespace, &at.pod];
     if !names.iter().all(|name| is_name(name)) {
@@ -99,13 +101,14 @@ async fn read<T: Read>(
     client: &Client,
     path: &str,
     namespace: &str,
-    answers: impl FnOnce(),
+    answers: impl FnOnce(Option<Timestamp>),
 ) -> Result<T, Fault> {
     let unreached = |error: Error| said(&root_cause(&error));
     let request = http::Request::get(path).header(ACCEPT, "text/plain").body(Body::empty());
     let response =
         client.send(request.map_err(Error::HttpError).map_err(unreached)?).await.map_err(unreached)?;
-    answers();
+    let answered = response.headers().get(ANSWERED).and_then(|at| at.to_str().ok()?.parse().ok());
+    answers(answered);
     let (status, mut body) = (response.status(), response.into_body());
     let (mut found, mut rest, mut length) = (T::default(), Vec::new(), 0_usize);
     while let Some(frame) = body.frame().await {

@@ -8,15 +8,16 @@ mod ask;
 mod rows;
 mod sampler;
 mod show;
-mod target;
+pub(crate) mod target;
 #[cfg(test)]
 mod tests;
 mod window;
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use rayfleet_cli_kit::{CliError, Format, Terminal, clock};
+use rayfleet_cli_kit::{CliError, Format, Terminal};
 use serde::Serialize;
 
 use self::args::TopArgs;
@@ -68,9 +69,12 @@ async fn once(args: &TopArgs, fleets: &Fleets, terminal: &Terminal) -> Result<()
     let sampler = Sampler::new(fleets);
     let pods = pods(args, fleets, terminal).await;
     let answers = sampler.twice(&targets, &pods, &fleets.namespace, args.interval).await;
-    print(args, &rows::rows(&targets, &pods, &answers), terminal, |terminal, document, text| {
-        terminal.result(document, text)
-    })?;
+    print(
+        (args, fleets.now()),
+        &rows::rows(&targets, &pods, &answers),
+        terminal,
+        |terminal, document, text| terminal.result(document, text),
+    )?;
     verdict(&answers)
 }
 
@@ -108,7 +112,7 @@ async fn watch(args: &TopArgs, fleets: &Fleets, terminal: &Terminal) -> Result<(
     let mut sampler = Sampler::new(fleets);
     let (mut targets, mut pods): (Vec<Target>, Vec<RayPod>) = (Vec::new(), Vec::new());
     let mut answers = Answers::default();
-    let (mut known, mut drawn, mut ticks) = (false, false, 0_u64);
+    let (mut known, mut changed, mut drawn, mut ticks) = (false, false, false, 0_u64);
     let mut ticker = tokio::time::interval(args.interval);
     ticker.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -119,8 +123,8 @@ async fn watch(args: &TopArgs, fleets: &Fleets, terminal: &Terminal) -> Result<(
                 if let (Some(name), true) = (&args.fleet, objects.is_empty()) {
                     return Err(error::gone(name, &fleets.namespace, known));
                 }
-                targets = objects.values().flat_map(Target::all).collect();
-                answers.engines.retain(|key, _| targets.iter().any(|target| rows::key(target) == *key));
+                // Fleets of a large cluster change all the time: whom to ask is reckoned when they are asked.
+                changed = true;
                 if !std::mem::replace(&mut known, true) {
                     ticker.reset_immediately();
                 }
@@ -129,6 +133,11 @@ async fn watch(args: &TopArgs, fleets: &Fleets, terminal: &Terminal) -> Result<(
             () = sampler.next(&mut answers), if sampler.is_asking() => !sampler.is_asking(),
             _ = ticker.tick(), if known => {
                 let is_late = sampler.is_asking();
+                if std::mem::take(&mut changed) {
+                    targets = follow.known().values().flat_map(Target::all).collect();
+                    let keys: BTreeSet<_> = targets.iter().map(rows::key).collect();
+                    answers.engines.retain(|key, _| keys.contains(key));
+                }
                 if ticks.is_multiple_of(GPUS_EVERY) && args.fleet.is_some() {
                     pods = self::pods(args, fleets, terminal).await;
                     answers.gpus.retain(|(_, pod), _| pods.iter().any(|it| it.name == *pod));
@@ -143,13 +152,18 @@ async fn watch(args: &TopArgs, fleets: &Fleets, terminal: &Terminal) -> Result<(
             if terminal.tty && !std::mem::replace(&mut drawn, true) {
                 terminal.print(CLEAR)?;
             }
-            print(args, &rows::rows(&targets, &pods, &answers), terminal, |terminal, document, text| {
-                if terminal.tty && terminal.format == Format::Text {
-                    terminal.redraw(text)
-                } else {
-                    terminal.entry(document, text)
-                }
-            })?;
+            print(
+                (args, fleets.now()),
+                &rows::rows(&targets, &pods, &answers),
+                terminal,
+                |terminal, document, text| {
+                    if terminal.tty && terminal.format == Format::Text {
+                        terminal.redraw(text)
+                    } else {
+                        terminal.entry(document, text)
+                    }
+                },
+            )?;
         }
     }
 }
@@ -166,7 +180,7 @@ async fn pods(args: &TopArgs, fleets: &Fleets, terminal: &Terminal) -> Vec<RayPo
 }
 
 fn print(
-    args: &TopArgs,
+    (args, now): (&TopArgs, Timestamp),
     rows: &[Row],
     terminal: &Terminal,
     write: impl Fn(&Terminal, &Document<'_>, &str) -> Result<(), CliError>,
@@ -179,7 +193,7 @@ fn print(
         None => text,
     };
     let seconds = |interval: Duration| interval.as_secs_f64();
-    let document = Document { time: clock::now(), interval_seconds: seconds(args.interval), groups: rows };
+    let document = Document { time: now, interval_seconds: seconds(args.interval), groups: rows };
     write(terminal, &document, &text)
 }
 

@@ -1,16 +1,18 @@
 //! Asks many pods side by side, a bounded number at a time. A pod that is being asked is not asked again.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::ListParams;
 use kube::core::Request;
 use kube::{Client, Resource};
+use parking_lot::Mutex;
 use rayfleet_api::names::LABEL_FLEET;
 use rayfleet_cli_kit::CliError;
 use rayfleet_telemetry::load::Load;
@@ -23,8 +25,10 @@ use super::rows::{Answers, Key, key};
 use super::target::{RayPod, Target, ray_pods};
 use crate::fleets::Fleets;
 
-/// Pods that are asked at a time: one that does not answer takes the place of another for as long as its limit.
-const AT_ONCE: usize = 64;
+/// Pods that are asked at a time: one that does not answer takes the place of another for as long as its limit. A namespace has its
+/// share, so that a tenant whose pods are slow holds up nobody else's.
+const AT_ONCE: usize = 256;
+const OF_A_NAMESPACE: usize = 32;
 /// Longest wait for one pod.
 const LIMIT: Duration = Duration::from_secs(5);
 
@@ -82,8 +86,10 @@ impl Answers {
 pub(super) struct Sampler {
     client: Client,
     limit: Duration,
-    began: Instant,
+    began: Began,
     lanes: Arc<Semaphore>,
+    /// Those of each namespace.
+    shares: Mutex<BTreeMap<String, Arc<Semaphore>>>,
     busy: BTreeSet<(String, String, u16)>,
     calls: FuturesUnordered<BoxFuture<'static, (Asked, Answer)>>,
 }
@@ -93,8 +99,9 @@ impl Sampler {
         Self {
             client: fleets.client.clone(),
             limit: fleets.timeout.min(LIMIT),
-            began: instant(),
+            began: if fleets.recorded { Began::Recorded } else { Began::Now(instant()) },
             lanes: Arc::new(Semaphore::new(AT_ONCE)),
+            shares: Mutex::default(),
             busy: BTreeSet::new(),
             calls: FuturesUnordered::new(),
         }
@@ -139,8 +146,10 @@ impl Sampler {
             if matches!(first, Answer::Engine(_, _, Err(_))) {
                 return vec![first];
             }
-            // From now on: the first may have waited for its turn, or been slow.
-            tokio::time::sleep(interval).await;
+            if matches!(self.began, Began::Now(_)) {
+                // From now on: the first may have waited for its turn, or been slow.
+                tokio::time::sleep(interval).await;
+            }
             vec![first, self.call(asked).await]
         });
         let gpus = pods.iter().map(async |pod| vec![self.call(Asked::gpus(namespace, pod)).await]);
@@ -153,8 +162,12 @@ impl Sampler {
 
     fn call(&self, asked: Asked) -> impl Future<Output = Answer> + Send + 'static {
         let (client, limit, began, lanes) = (self.client.clone(), self.limit, self.began, self.lanes.clone());
+        let namespace = asked.address().namespace.clone();
+        let share = || Arc::new(Semaphore::new(OF_A_NAMESPACE));
+        let share = self.shares.lock().entry(namespace).or_insert_with(share).clone();
         async move {
-            // Nobody closes it.
+            // Nobody closes them. Who waits for its share holds no lane of others.
+            let share = share.acquire_owned().await;
             let lane = lanes.acquire_owned().await;
             let answer = match asked {
                 Asked::Engine(key, at) => {
@@ -167,8 +180,30 @@ impl Sampler {
                     Answer::Gpus((at.namespace, at.pod), answer)
                 }
             };
-            drop(lane);
+            drop((lane, share));
             answer
+        }
+    }
+}
+
+/// What times are counted from.
+#[derive(Clone, Copy, Debug)]
+enum Began {
+    /// This moment.
+    Now(Instant),
+    /// A bundle says when each answer was given, and nothing is waited for.
+    Recorded,
+}
+
+impl Began {
+    /// When an answer came; `at`, if a bundle says it.
+    fn when(self, at: Option<Timestamp>) -> Duration {
+        match self {
+            Self::Now(began) => began.elapsed(),
+            Self::Recorded => {
+                let millis = at.and_then(|at| u64::try_from(at.as_millisecond()).ok()).unwrap_or_default();
+                Duration::from_millis(millis)
+            }
         }
     }
 }
@@ -183,11 +218,11 @@ async fn read<T: Read>(
     client: &Client,
     at: &Address,
     limit: Duration,
-    began: Instant,
+    began: Began,
 ) -> (Duration, Result<T, Fault>) {
     let mut answered = None;
-    let answer = ask::metrics(client, at, limit, || answered = Some(began.elapsed())).await;
-    (answered.unwrap_or_else(|| began.elapsed()), answer)
+    let answer = ask::metrics(client, at, limit, |at| answered = Some(began.when(at))).await;
+    (answered.unwrap_or_else(|| began.when(None)), answer)
 }
 
 /// The pods of a fleet that run.

@@ -14,35 +14,35 @@ const RAY_METRICS: (u16, &str) = (8080, "metrics");
 
 /// A group, and where its engine is asked.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Target {
-    pub(super) namespace: String,
-    pub(super) fleet: String,
-    pub(super) group: Group,
+pub(crate) struct Target {
+    pub(crate) namespace: String,
+    pub(crate) fleet: String,
+    pub(crate) group: Group,
     /// Port of the engine on the head; `None` if nobody says it.
-    pub(super) port: Option<u16>,
+    pub(crate) port: Option<u16>,
 }
 
 /// A pod of a group.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct RayPod {
-    pub(super) name: String,
-    pub(super) group: String,
-    pub(super) node: String,
-    pub(super) is_head: bool,
+pub(crate) struct RayPod {
+    pub(crate) name: String,
+    pub(crate) group: String,
+    pub(crate) node: String,
+    pub(crate) is_head: bool,
     /// Port of Ray's metrics.
-    pub(super) port: u16,
+    pub(crate) port: u16,
 }
 
 impl Target {
     /// The groups of a fleet.
-    pub(super) fn all(object: &DynamicObject) -> Vec<Self> {
+    pub(crate) fn all(object: &DynamicObject) -> Vec<Self> {
         let (fleet, port) = (Fleet::read(object), port(object));
         let of = |group| Self { namespace: fleet.namespace.clone(), fleet: fleet.name.clone(), group, port };
         fleet.groups.clone().into_iter().map(of).collect()
     }
 
     /// Pod and port of its engine, or why there is none to ask.
-    pub(super) fn engine(&self) -> Result<(&str, u16), String> {
+    pub(crate) fn engine(&self) -> Result<(&str, u16), String> {
         let group = &self.group;
         if matches!(group.phase.as_str(), "Pending" | "Provisioning" | "Forming" | "Suspended") {
             return Err(group.message.clone().unwrap_or_else(|| "it has no engine yet".to_owned()));
@@ -108,7 +108,7 @@ struct Status {
 }
 
 /// A pod from its text, if it runs and belongs to a group, else none; `None` if it cannot be read.
-pub(super) fn ray_pods(text: &str) -> Option<Vec<RayPod>> {
+pub(crate) fn ray_pods(text: &str) -> Option<Vec<RayPod>> {
     let pod: Pod = serde_json::from_str(text).ok()?;
     let Some(group) = pod.metadata.labels[RAY_LABEL_CLUSTER].as_str() else { return Some(Vec::new()) };
     let Some(node) = pod.spec.node_name.filter(|_| pod.status.phase.as_deref() == Some("Running")) else {

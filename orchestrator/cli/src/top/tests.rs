@@ -19,8 +19,8 @@ use serde_json::{Value, json};
 
 use super::args::TopArgs;
 use super::run;
-use crate::args::WideOutput;
 use crate::fleets::Fleets;
+use crate::global::WideOutput;
 use crate::simulated::{Simulated, fleets};
 use crate::{sample, simulated};
 

@@ -50,11 +50,14 @@ pub(super) fn changes(from: &Side, to: &Side) -> Changes {
     walk(&mut Vec::new(), &from.content, &to.content, &mut found);
     let more = found.len() > MOST;
     found.truncate(MOST);
+    // As the content is here: of a bundle the hash is that of what was redacted.
+    let before = revisions::hash(&from.content["template"], &from.content["model"]);
+    let before = before.as_ref().unwrap_or(&from.hash);
     let judge = |difference: &Difference<'_>| {
         let alone = with(&from.content, difference);
         let hash = revisions::hash(&alone["template"], &alone["model"]);
         // A field that makes sense only with others does what all do.
-        let effect = hash.map_or(effect, |hash| self::effect(&from.hash, &hash));
+        let effect = hash.map_or(effect, |hash| self::effect(before, &hash));
         Change { path: spelled(&difference.path), effect }
     };
     Changes { all: found.iter().map(judge).collect(), more, effect }

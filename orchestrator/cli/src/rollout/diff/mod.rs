@@ -41,7 +41,11 @@ async fn diff(args: &DiffArgs, fleets: &Fleets, terminal: &Terminal) -> Result<b
     let labels = [&from, &to].map(|side| format!("{name} {}", side.label));
     let text = show::unified((&labels[0], &texts.0), (&labels[1], &texts.1), terminal.color);
     if text.is_empty() {
-        return Ok(false);
+        let hidden = fleets.recorded && from.hash != to.hash;
+        if hidden {
+            terminal.progress("note: they differ in something that is redacted in the bundle");
+        }
+        return Ok(hidden);
     }
     let effects = show::effects(&change::changes(&from, &to), terminal.color);
     terminal.print(&format!("{text}\n{effects}"))?;
@@ -77,7 +81,7 @@ impl Chosen<'_> {
         let Some((first, others)) = running.split_first() else {
             return Err(CliError::failed(
                 format!("fleet \"{name}\" has no group yet: nothing runs that the spec could differ from"),
-                format!("compare two revisions: kubectl rayfleet rollout diff {named} --from N"),
+                format!("compare two revisions: kubectl rayfleet rollout diff {named} --from-revision N"),
             ));
         };
         for other in others.iter().filter(|other| other.hash != wanted) {
@@ -89,7 +93,9 @@ impl Chosen<'_> {
                     "revision {}, which groups of fleet \"{name}\" run, is not in its history",
                     first.hash
                 ),
-                format!("see what is: kubectl rayfleet rollout history {named}; then give one with --from"),
+                format!(
+                    "see what is: kubectl rayfleet rollout history {named}; then give one with --from-revision"
+                ),
             ));
         };
         let groups = if first.groups == 1 { "group runs" } else { "groups run" };

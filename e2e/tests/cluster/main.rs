@@ -15,6 +15,8 @@ mod main_job;
 mod moved;
 mod no_room;
 mod nodes;
+mod planned;
+mod replaced;
 mod runner;
 mod soak;
 mod suite;
@@ -48,6 +50,8 @@ fn scenarios() -> Vec<Scenario> {
             .concurrency(Concurrency::Shared),
         Scenario::new("scale_2_1_3_2", minutes(6), |s| Box::pin(lifecycle::scale(s)))
             .concurrency(Concurrency::Shared),
+        Scenario::new("a_drained_group_is_replaced", minutes(5), |s| Box::pin(replaced::by_drain(s)))
+            .concurrency(Concurrency::Shared),
         // Two groups at the most, and three of the fleet that is scaled: 10 of the cluster's 12 GPUs.
         Scenario::new("aibrix_manifest_works_and_upgrades", minutes(7), |s| Box::pin(aibrix::works(s)))
             .concurrency(Concurrency::SecondNamespace),
@@ -71,6 +75,7 @@ fn scenarios() -> Vec<Scenario> {
         Scenario::new("a_template_is_applied_and_answers", minutes(9), |s| Box::pin(template::applied(s))),
         Scenario::new("main_job_with_vllm", minutes(25), |s| Box::pin(main_job::kept(s))),
         Scenario::named("faults_that_are_others_to_the_fleet", minutes(5), |s| Box::pin(faults::alike(s))),
+        Scenario::named("plan_agrees_with_what_happens", minutes(40), |s| Box::pin(planned::agrees(s))),
         Scenario::named("soak_every_node_drained", minutes(40), |s| Box::pin(soak::every_node_drained(s))),
         Scenario::named("soak_random_operations", minutes(300), |s| Box::pin(soak::random_operations(s))),
     ]

@@ -133,11 +133,13 @@ fn times(question: &Question<'_>) -> String {
     } else {
         "assumed: no start of a group with this model was observed; --start sets the latter"
     };
+    let ends = if pace.observed_end { "as they took" } else { "assumed" };
     format!(
-        "Calculated with {} for pods and {} for an engine to start ({source}), {} for a drain.",
+        "Calculated with {} for pods and {} for an engine to start ({source}), {} for a drain and {} for pods to end ({ends}).",
         span(pace.pods),
         span(pace.start),
-        span(pace.drain)
+        span(pace.drain),
+        span(pace.end)
     )
 }
 
@@ -190,6 +192,14 @@ pub(super) fn value(question: &Question<'_>, forecast: &Forecast) -> Value {
         "gpusNow": forecast.gpus_now,
         "gpusPeak": forecast.gpus_peak,
         "timesSeen": question.pace.observed,
+        "times": {
+            "podsSeconds": question.pace.pods.as_secs(),
+            "startSeconds": question.pace.start.as_secs(),
+            "drainSeconds": question.pace.drain.as_secs(),
+            "stopSeconds": question.pace.stop.as_secs(),
+            "endSeconds": question.pace.end.as_secs(),
+            "endSeen": question.pace.observed_end,
+        },
         "claimsNotCounted": claims(question),
         "steps": forecast.moments.iter().map(step).collect::<Vec<_>>(),
     })
@@ -226,8 +236,15 @@ mod tests {
             read::node(&node.to_string()).unwrap()
         };
         let second = Duration::from_secs(1);
-        let pace =
-            Pace { pods: 60 * second, start: 600 * second, drain: second, end: second, observed: false };
+        let pace = Pace {
+            pods: 60 * second,
+            start: 600 * second,
+            drain: second,
+            stop: Duration::ZERO,
+            end: second,
+            observed: false,
+            observed_end: false,
+        };
         let fleet = ValidFleet::new(&raw).unwrap();
         let question = Question {
             fleet: &fleet,

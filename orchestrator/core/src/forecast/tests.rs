@@ -15,8 +15,10 @@ const PACE: Pace = Pace {
     pods: Duration::from_mins(1),
     start: Duration::from_mins(10),
     drain: Duration::from_secs(30),
+    stop: Duration::ZERO,
     end: Duration::from_secs(30),
     observed: true,
+    observed_end: true,
 };
 
 /// Serving groups on two nodes each, and nodes for `room` groups.

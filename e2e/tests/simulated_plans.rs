@@ -80,9 +80,12 @@ fn compared(change: &Change, planned: &Planned) -> Compared {
         gpus_peak: forecast.gpus_peak,
         steps: steps.collect(),
         times: Times::default(),
+        times_seen: planned.pace.observed,
     };
     let end = change.end;
-    Compared { change: change.name, end: end.as_str(), planned: prediction, happened: happened(end, planned) }
+    let seen = planned.pace.observed && planned.pace.observed_end;
+    let happened = happened(end, planned);
+    Compared { change: change.name, end: end.as_str(), seen, planned: prediction, happened }
 }
 
 fn outcome(forecast: &rayfleet_core::forecast::Forecast) -> &'static str {

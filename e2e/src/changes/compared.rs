@@ -30,6 +30,8 @@ pub struct Compared {
     pub change: &'static str,
     /// How it ends, in the plan's word.
     pub end: &'static str,
+    /// Whether all durations of the plan were seen before; otherwise some are assumed, as the plan says.
+    pub seen: bool,
     /// The plan.
     pub planned: Prediction,
     /// What happened.
@@ -60,7 +62,7 @@ impl Compared {
         };
         differ("groups ready at least", planned.fewest_ready, happened.fewest_ready);
         differ("groups at the most", planned.most_groups, happened.most_groups);
-        if self.has_a_time() && !self.is_in_time() {
+        if self.seen && self.has_a_time() && !self.is_in_time() {
             all.push(format!("planned for {} s, it took {:.1} s", planned.seconds, happened.seconds));
         }
         all
@@ -92,11 +94,13 @@ pub fn table(all: &[Compared]) -> String {
                     |---|---|---|---|---|---|---|---|\n"
         .to_owned();
     for it in all {
-        let Compared { change, end, planned, happened } = it;
+        let Compared { change, end, seen, planned, happened } = it;
+        let assumed = if *seen { "" } else { " (assumed)" };
         let (seconds, took, ratio) = it.ratio().map_or_else(
             || ("-".to_owned(), "-".to_owned(), "-".to_owned()),
             |ratio| {
-                (format!("{} s", planned.seconds), format!("{:.0} s", happened.seconds), format!("{ratio:.2}"))
+                let planned = format!("{} s{assumed}", planned.seconds);
+                (planned, format!("{:.0} s", happened.seconds), format!("{ratio:.2}"))
             },
         );
         // Writing to a String cannot fail.
@@ -128,10 +132,11 @@ mod tests {
             gpus_peak: 6,
             steps: vec![step],
             times: Times::default(),
+            times_seen: true,
         };
         let step = GroupChange { what: What::Create, group: "f-b-1".into(), revision: "b".into() };
         let happened = Happened { steps: vec![step], fewest_ready: 2, most_groups: 3, seconds: 45.0 };
-        let mut compared = Compared { change: "c", end: "Complete", planned, happened };
+        let mut compared = Compared { change: "c", end: "Complete", seen: true, planned, happened };
         change(&mut compared);
         compared.differences()
     }
@@ -157,6 +162,12 @@ mod tests {
         for (change, says) in cases {
             assert_eq!(compared(change), [says]);
         }
+    }
+
+    #[test]
+    fn an_assumed_time_need_not_be_right() {
+        let assumed = |it: &mut Compared| (it.seen, it.planned.seconds) = (false, 500);
+        assert_eq!(compared(assumed), Vec::<String>::new());
     }
 
     #[test]

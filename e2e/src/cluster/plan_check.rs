@@ -33,6 +33,9 @@ pub struct Prediction {
     /// Durations that it was calculated with.
     #[serde(default)]
     pub times: Times,
+    /// Whether the start of an engine was seen before.
+    #[serde(default)]
+    pub times_seen: bool,
 }
 
 /// Durations in seconds.
@@ -49,6 +52,8 @@ pub struct Times {
     pub stop_seconds: u32,
     /// Of the end of pods.
     pub end_seconds: u32,
+    /// Whether a drain and the end of pods were seen before.
+    pub end_seen: bool,
 }
 
 /// One step of a plan.

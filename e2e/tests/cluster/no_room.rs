@@ -87,8 +87,8 @@ async fn promoted_and_aborted(suite: &Suite, fleet: &Fleet, old: &str) -> anyhow
     };
     let diff = rollout("diff").await?;
     ensure!(
-        diff.status.code() == Some(1) && has_all(&diff.out, &[light::TEMPLATE, "replaces pods"]),
-        "`rollout diff` was to show a new variable, which replaces pods: {diff:?}"
+        diff.status.code() == Some(1) && has_all(&diff.out, &[light::TEMPLATE, "replaces groups"]),
+        "`rollout diff` was to show a new variable, which replaces groups: {diff:?}"
     );
     let promoted = rollout("promote").await?;
     let partition = fleet.get().await?.spec.strategy.and_then(|it| it.rolling_update?.partition);

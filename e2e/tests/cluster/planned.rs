@@ -95,5 +95,6 @@ async fn carried_out(
     };
     suite.console.say(format_args!("planned {} s, took {seconds:.1} s; {:?}", planned.seconds, planned.times));
     let end = change.end.as_str();
-    Ok((Compared { change: change.name, end, planned, happened }, journal.last_lines()))
+    let seen = planned.times_seen && planned.times.end_seen;
+    Ok((Compared { change: change.name, end, seen, planned, happened }, journal.last_lines()))
 }

@@ -17,6 +17,8 @@ use serde_json::Value;
 pub struct Planned {
     /// The plan.
     pub forecast: Forecast,
+    /// Durations that it was calculated with.
+    pub pace: Pace,
     /// When it was made.
     pub at: Duration,
     /// The fleet before it, and after each write since, with the time of the write.
@@ -39,15 +41,16 @@ impl Planner {
         let status = before.status.clone().unwrap_or_default();
         let fleet = valid(&raw)?;
         let stable = status.rollout.as_ref().and_then(|rollout| rollout.stable.as_ref());
+        let pace = Pace::of(&fleet, &status);
         let forecast = forecast(&Question {
             fleet: &fleet,
             stable: self.known.iter().find(|known| Some(&known.revision) == stable),
             status: &status,
             capacity: &capacity(api, &Viewer::of(&fleet)),
-            pace: Pace::of(&fleet, &status),
+            pace,
             now: rayfleet_orchestrator::clock::now(),
         });
-        self.all.push(Planned { forecast, at, states: vec![(at, before)] });
+        self.all.push(Planned { forecast, pace, at, states: vec![(at, before)] });
         Ok(())
     }
 

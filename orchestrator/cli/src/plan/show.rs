@@ -114,6 +114,12 @@ fn service(question: &Question<'_>, forecast: &Forecast, color: bool) -> String 
     }
     let from = forecast.moments.iter().find(|moment| moment.ready == 0).map_or(0, |moment| moment.seconds);
     let until = forecast.moments.iter().find(|moment| moment.ready > 0 && moment.seconds >= from);
+    if question.status.ready_replicas == 0
+        && let Some(first) = until
+    {
+        // Nothing is taken away from anybody.
+        return format!("The first group takes traffic after about {}; none does now.", of(first.seconds));
+    }
     let until = until.map_or_else(|| "the end".to_owned(), |moment| after(moment.seconds));
     Tone::Bad.paint(&format!("No group takes traffic from {} to {until}.", after(from)), color)
 }
@@ -274,8 +280,11 @@ mod tests {
     #[test]
     fn the_outcome_in_one_line() {
         let line = |gpus| planned(&json!(null), gpus, |question, forecast| line(question, forecast, false));
-        assert_eq!(line(4), "Complete after about 11m. No group takes traffic from +0s to +11m.");
-        assert!(line(3).starts_with("Stands still: ") && !line(3).contains("No group takes"), "{}", line(3));
+        assert_eq!(
+            line(4),
+            "Complete after about 11m. The first group takes traffic after about 11m; none does now."
+        );
+        assert!(line(3).starts_with("Stands still: ") && !line(3).contains("takes traffic"), "{}", line(3));
     }
 
     #[test]

@@ -175,9 +175,13 @@ impl<'a> ForecastState<'a> {
                     (group.engine, group.stopped_at) = (Some((Some(launch), after(now, pace.start))), None);
                 }
             }),
-            Effect::StopEngine { launch } => self.change(&launch.group, |group, pace| {
-                group.stopped_at.get_or_insert(after(now, pace.stop));
-            }),
+            Effect::StopEngine { launch } => {
+                // Asked for in every pass until the engine has ended.
+                let runs = |group: &&mut Group<'_>| group.engine.is_some() && group.stopped_at.is_none();
+                let Some(group) = self.groups.get_mut(&launch.group).filter(runs) else { return false };
+                group.stopped_at = Some(after(now, self.pace.stop));
+                true
+            }
             // Engines of a forecast need no drain request: their requests end by themselves.
             Effect::SetDraining { .. }
             | Effect::Probe { .. }

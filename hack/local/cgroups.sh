@@ -35,6 +35,8 @@ make_cgroup() {
       done
     fi
   done < <(hierarchies)
+  # Against the host's other processes the whole cluster counts as one of them, and groups would not come up in time beside a build.
+  echo 8192 >"/sys/fs/cgroup/cpu/$CGROUP/cpu.shares"
   # A real control plane has processors of its own; here pods that load a model must not starve it.
   if [[ $1 != node-* ]]; then echo 8192 >"/sys/fs/cgroup/cpu/$CGROUP/$1/cpu.shares"; fi
 }

@@ -3,6 +3,7 @@
 
 pub mod addresses;
 pub mod availability;
+pub mod diagnosis;
 pub mod dump;
 pub mod endpoint;
 pub mod fleet;
@@ -16,6 +17,7 @@ pub mod plan_check;
 pub mod pods;
 pub mod processes;
 pub mod ray;
+pub mod ray_clusters;
 pub mod ready;
 pub mod room;
 pub mod steps;

@@ -30,6 +30,30 @@ pub struct Prediction {
     pub gpus_peak: u32,
     /// Steps, in order.
     pub steps: Vec<PredictedStep>,
+    /// Durations that it was calculated with.
+    #[serde(default)]
+    pub times: Times,
+    /// Whether the start of an engine was seen before.
+    #[serde(default)]
+    pub times_seen: bool,
+}
+
+/// Durations in seconds.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Times {
+    /// Of pods, until an engine can be launched.
+    pub pods_seconds: u32,
+    /// Of an engine's start.
+    pub start_seconds: u32,
+    /// Of a drain.
+    pub drain_seconds: u32,
+    /// Of an engine's stop.
+    pub stop_seconds: u32,
+    /// Of the end of pods.
+    pub end_seconds: u32,
+    /// Whether a drain and the end of pods were seen before.
+    pub end_seen: bool,
 }
 
 /// One step of a plan.
@@ -43,12 +67,21 @@ pub struct PredictedStep {
     pub revision: String,
 }
 
+const ARGS: [&str; 6] = ["rayfleet", "plan", "-f", "-", "-o", "json"];
+
 /// Asks for the plan of applying a manifest. A plan that does not complete is an error with its text.
 pub async fn predict(tools: &Tools, manifest: &Manifest) -> anyhow::Result<Prediction> {
-    let input = manifest.fleet.to_string();
-    let args = ["rayfleet", "plan", "-f", "-", "-o", "json"];
-    let text = tools.run(&args, Some(&input), COMMAND).await?;
-    serde_json::from_str(&text).with_context(|| format!("this is no plan: {text}"))
+    let text = tools.run(&ARGS, Some(&manifest.fleet.to_string()), COMMAND).await?;
+    read(&text)
+}
+
+/// The same, whatever the plan ends in.
+pub async fn predict_any(tools: &Tools, manifest: &Manifest) -> anyhow::Result<Prediction> {
+    read(&tools.ask(&ARGS, Some(&manifest.fleet.to_string()), COMMAND).await?.out)
+}
+
+fn read(text: &str) -> anyhow::Result<Prediction> {
+    serde_json::from_str(text).with_context(|| format!("this is no plan: {text}"))
 }
 
 impl Prediction {
@@ -94,7 +127,8 @@ impl Prediction {
         Ok(())
     }
 
-    fn lines(&self) -> String {
+    /// One line for each step.
+    pub fn lines(&self) -> String {
         let line = |step: &PredictedStep| format!("  {} {} ({})\n", step.step, step.group, step.revision);
         self.steps.iter().map(line).collect()
     }

@@ -41,6 +41,14 @@ pub fn unsettled(fleet: &RayClusterFleet) -> Option<String> {
     }
 }
 
+/// Whether as many groups as wanted exist and take traffic, whatever their revision.
+pub fn whole(fleet: &RayClusterFleet) -> bool {
+    let wanted = fleet.spec.replicas.unwrap_or(1);
+    fleet.status.as_ref().is_some_and(|status| {
+        (status.replicas, status.ready_replicas, status.available_replicas) == (wanted, wanted, wanted)
+    })
+}
+
 /// One line for each group.
 pub fn lines(fleet: &RayClusterFleet) -> Vec<String> {
     groups(fleet)

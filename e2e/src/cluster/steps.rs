@@ -11,7 +11,7 @@ use rayfleet_api::status::{Goal, GroupStatus, Phase};
 pub enum What {
     /// A group starts to take traffic.
     Serves,
-    /// A group is gone.
+    /// The requests of a group have ended: its engine is stopped, and its RayCluster deleted.
     Delete,
     /// A group is added.
     Create,
@@ -54,7 +54,8 @@ impl fmt::Display for GroupChange {
 /// The steps between two states of a fleet's groups.
 pub fn between(before: &[GroupStatus], after: &[GroupStatus]) -> Vec<GroupChange> {
     let find = |groups: &[GroupStatus], name: &str| groups.iter().find(|group| group.name == name).cloned();
-    let gone = before.iter().filter(|old| find(after, &old.name).is_none());
+    // Nothing else shows the deletion of one that is gone by the next write.
+    let gone = before.iter().filter(|old| old.phase != Phase::Stopping && find(after, &old.name).is_none());
     let gone = gone.map(|old| step(What::Delete, old));
     let changed =
         after.iter().filter_map(|new| Some(step(change(find(before, &new.name).as_ref(), new)?, new)));
@@ -66,8 +67,11 @@ pub fn between(before: &[GroupStatus], after: &[GroupStatus]) -> Vec<GroupChange
 fn change(old: Option<&GroupStatus>, new: &GroupStatus) -> Option<What> {
     let Some(old) = old else { return Some(What::Create) };
     let swapped = old.goal == Goal::SwapEngine && new.goal == Goal::Serve && new.launch > old.launch;
+    let leaves = |group: &GroupStatus| group.goal == Goal::Retire && group.phase == Phase::Stopping;
     if old.ready_since.is_none() && new.ready_since.is_some() {
         Some(What::Serves)
+    } else if leaves(new) && !leaves(&old) {
+        Some(What::Delete)
     } else if old.goal == Goal::Serve && new.goal != Goal::Serve && old.phase == Phase::Ready {
         Some(What::Drain)
     } else if swapped {
@@ -117,10 +121,13 @@ mod tests {
         let new = [group("g", false, Goal::Serve, 1)];
         let ready = [group("g", true, Goal::Serve, 1)];
         let leaving = [group("g", false, Goal::Retire, 1)];
+        let stopping = [GroupStatus { phase: Phase::Stopping, ..leaving[0].clone() }];
         assert_eq!(words(&[], &new), ["create g (a/b)"]);
         assert_eq!(words(&new, &ready), ["serves g (a/b)"]);
         assert_eq!(words(&ready, &leaving), ["drain g (a/b)"]);
-        assert_eq!(words(&leaving, &[]), ["delete g (a/b)"]);
+        assert_eq!(words(&leaving, &stopping), ["delete g (a/b)"]);
+        assert_eq!(words(&stopping, &[]), Vec::<String>::new());
+        assert_eq!(words(&leaving, &[]), ["delete g (a/b)"], "of which no write told");
         assert_eq!(words(&new, &leaving), Vec::<String>::new());
     }
 

@@ -1,13 +1,24 @@
 //! Command lines of a user: kubectl and its plugin, run with a timeout, with captured output.
 
 use std::path::PathBuf;
-use std::process::Stdio;
+use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 use tokio::time::timeout;
+
+/// What a command answered.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// Its exit code.
+    pub status: ExitStatus,
+    /// Its standard output.
+    pub out: String,
+    /// Its standard error.
+    pub errors: String,
+}
 
 /// How kubectl is called.
 #[derive(Clone, Debug)]
@@ -36,6 +47,13 @@ impl Tools {
     /// Runs `kubectl ARGS` in the namespace and returns its output. An exit code other than 0 is an error
     /// with its output.
     pub async fn run(&self, args: &[&str], input: Option<&str>, limit: Duration) -> anyhow::Result<String> {
+        let Answer { status, out, errors } = self.ask(args, input, limit).await?;
+        ensure!(status.success(), "kubectl {}: {status}\n{out}{errors}", args.join(" "));
+        Ok(out)
+    }
+
+    /// Runs `kubectl ARGS` in the namespace, whatever its exit code.
+    pub async fn ask(&self, args: &[&str], input: Option<&str>, limit: Duration) -> anyhow::Result<Answer> {
         let what = format!("kubectl {}", args.join(" "));
         let mut command = if let Some((&"rayfleet", rest)) = args.split_first() {
             // The plugin is run as kubectl would find it; it accepts kubectl's flags itself.
@@ -64,13 +82,7 @@ impl Tools {
             bail!("{what}: not ended after {} s", limit.as_secs())
         };
         let output = output?;
-        ensure!(
-            output.status.success(),
-            "{what}: {}\n{}{}",
-            output.status,
-            String::from_utf8_lossy(&output.stdout),
-            String::from_utf8_lossy(&output.stderr)
-        );
-        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        Ok(Answer { status: output.status, out: text(&output.stdout), errors: text(&output.stderr) })
     }
 }

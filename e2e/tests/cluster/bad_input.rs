@@ -10,6 +10,7 @@ use kube::api::{Patch, PatchParams};
 use kube::core::DynamicObject;
 use rayfleet_api::status::Goal;
 use rayfleet_e2e::clock;
+use rayfleet_e2e::cluster::diagnosis::{Cause, Diagnosis};
 use rayfleet_e2e::cluster::fleet::Fleet;
 use rayfleet_e2e::cluster::manifest::Manifest;
 use rayfleet_e2e::cluster::overhead::writes;
@@ -125,6 +126,8 @@ struct Hopeless {
     manifest: Manifest,
     words: &'static [&'static str],
     within: Duration,
+    /// What `kubectl rayfleet diagnose` must say first of all.
+    diagnosis: Cause,
 }
 
 const ABSENT_MODEL: &str = "/var/lib/rayfleet-local/models/absent";
@@ -145,31 +148,59 @@ fn hopeless() -> anyhow::Result<Vec<Hopeless>> {
     let tpu = one("tpu")?.with(&format!("{CONTAINER}/resources"), tpu)?;
     let args = one("bad-args")?.with("/spec/model/engine/args", json!(["--por", "1"]))?;
     let model = one("no-model")?.with("/spec/model/source", json!(ABSENT_MODEL))?;
-    let case = |name, manifest, words, within| Hopeless { name, manifest, words, within };
+    let case =
+        |name, manifest, words, within, diagnosis| Hopeless { name, manifest, words, within, diagnosis };
     Ok(vec![
         case(
             "no-image",
             image,
             &["rayfleet.local/absent:1", "pod no-image-", "check the template's image"],
             soon * 2,
+            &[("Pods", "image rayfleet.local/absent:1 cannot be pulled")],
         ),
-        case("no-gpus", crowded, &["64 nvidia.com/gpu", "pod no-gpus-", "no node has room"], soon),
+        case(
+            "no-gpus",
+            crowded,
+            &["64 nvidia.com/gpu", "pod no-gpus-", "no node has room"],
+            soon,
+            &[("Pods", "no node has room for the pods")],
+        ),
         case(
             "bad-template",
             template,
             &["spec.template.spec", "scaleStrategy", "correct the template"],
             soon,
+            &[("Spec", "KubeRay's CRD refuses the spec")],
         ),
         case(
             "misspelt",
             misspelt,
             &["spec.template.spec", "containers[0].comand", "correct the template"],
             soon,
+            &[("Spec", "KubeRay's CRD refuses the spec")],
         ),
-        case("tpu", tpu, &["headGroupSpec", "google.com/tpu", "leave out spec.model"], soon),
-        case("bad-args", args, &["spec.model.engine.args", "--por", "set the port of the model"], soon),
+        case(
+            "tpu",
+            tpu,
+            &["headGroupSpec", "google.com/tpu", "leave out spec.model"],
+            soon,
+            &[("Spec", "Rayfleet refuses the spec")],
+        ),
+        case(
+            "bad-args",
+            args,
+            &["spec.model.engine.args", "--por", "set the port of the model"],
+            soon,
+            &[("Spec", "Rayfleet refuses the spec")],
+        ),
         // Ray must be up before the model can be looked up.
-        case("no-model", model, &[ABSENT_MODEL, "group no-model-", "correct the path"], soon * 5),
+        case(
+            "no-model",
+            model,
+            &[ABSENT_MODEL, "group no-model-", "correct the path"],
+            soon * 5,
+            &[("Engine", "JobEnded")],
+        ),
     ])
 }
 
@@ -182,7 +213,9 @@ const MOST_WRITES: f64 = 50.0;
 pub(crate) async fn explained(suite: &Suite) -> anyhow::Result<()> {
     suite.clear().await?;
     let cases = hopeless()?;
-    try_join_all(cases.iter().map(|case| reported(suite, case))).await?;
+    let diagnosed = Diagnosis::begin(&suite.tools);
+    try_join_all(cases.iter().map(|case| reported(suite, case, &diagnosed))).await?;
+    drop(diagnosed);
     let before = writes(&suite.cluster).await?;
     tokio::time::sleep(WINDOW).await;
     let count = writes(&suite.cluster).await? - before;
@@ -201,7 +234,7 @@ pub(crate) async fn explained(suite: &Suite) -> anyhow::Result<()> {
     suite.clear().await
 }
 
-async fn reported(suite: &Suite, case: &Hopeless) -> anyhow::Result<()> {
+async fn reported(suite: &Suite, case: &Hopeless, diagnosed: &Diagnosis) -> anyhow::Result<()> {
     let fleet = suite.fleet(case.name);
     let start = clock::instant();
     fleet.apply(&case.manifest).await?;
@@ -220,6 +253,8 @@ async fn reported(suite: &Suite, case: &Hopeless) -> anyhow::Result<()> {
         case.name,
         clock::seconds_since(start)
     ));
+    let said = diagnosed.named(case.name, case.diagnosis, case.within).await.context(case.name)?;
+    suite.console.say(said.row(case.name));
     Ok(())
 }
 

@@ -11,11 +11,13 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use kube::Api;
 use kube::api::{DeleteParams, ListParams, PostParams};
 use kube::core::{DynamicObject, ObjectMeta};
+use rayfleet_e2e::cluster::diagnosis::Diagnosis;
 use rayfleet_e2e::cluster::{KUBERAY_NAMESPACE, call, ray_cluster_resource, ready, until};
 
 use crate::light;
 use crate::suite::Suite;
 
+const SOON: Duration = Duration::from_secs(10);
 const CRD: &str = "rayclusters.ray.io";
 
 pub(crate) async fn reported(suite: &Suite) -> anyhow::Result<()> {
@@ -49,7 +51,11 @@ async fn explains(suite: &Suite, crds: &Api<CustomResourceDefinition>) -> anyhow
         let words = ready::words(fleet?);
         ["KubeRay is not installed", "install KubeRay"].iter().all(|word| words.contains(word)).then_some(())
     };
-    fleet.follow("say that KubeRay is missing", Duration::from_secs(90), says).await
+    let diagnosed = Diagnosis::begin(&suite.tools);
+    fleet.follow("say that KubeRay is missing", Duration::from_secs(90), says).await?;
+    let said = diagnosed.named(&fleet.name, &[("KubeRay", "KubeRay is not installed")], SOON).await?;
+    suite.console.say(said.row("KubeRay's CRD is deleted"));
+    Ok(())
 }
 
 /// The steps of an installation: the CRD, then an operator that starts after it.

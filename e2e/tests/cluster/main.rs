@@ -17,6 +17,8 @@ mod main_job;
 mod moved;
 mod no_room;
 mod nodes;
+mod planned;
+mod replaced;
 mod runner;
 mod soak;
 mod suite;
@@ -50,6 +52,8 @@ fn scenarios() -> Vec<Scenario> {
             .concurrency(Concurrency::Shared),
         Scenario::new("scale_2_1_3_2", minutes(6), |s| Box::pin(lifecycle::scale(s)))
             .concurrency(Concurrency::Shared),
+        Scenario::new("a_drained_group_is_replaced", minutes(5), |s| Box::pin(replaced::by_drain(s)))
+            .concurrency(Concurrency::Shared),
         // Two groups at the most, and three of the fleet that is scaled: 10 of the cluster's 12 GPUs.
         Scenario::new("aibrix_manifest_works_and_upgrades", minutes(7), |s| Box::pin(aibrix::works(s)))
             .concurrency(Concurrency::SecondNamespace),
@@ -76,6 +80,7 @@ fn scenarios() -> Vec<Scenario> {
             Box::pin(experts::shared(s))
         }),
         Scenario::named("faults_that_are_others_to_the_fleet", minutes(5), |s| Box::pin(faults::alike(s))),
+        Scenario::named("plan_agrees_with_what_happens", minutes(40), |s| Box::pin(planned::agrees(s))),
         Scenario::named("soak_every_node_drained", minutes(40), |s| Box::pin(soak::every_node_drained(s))),
         Scenario::named("soak_random_operations", minutes(300), |s| Box::pin(soak::random_operations(s))),
     ]

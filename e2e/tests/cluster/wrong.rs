@@ -1,9 +1,12 @@
 //! A rollout of what cannot work, with `onFailure: Rollback`: the fleet goes back by itself, says why, and never gives up more than
 //! a rollout may. The simulation has others; what a kubelet says of a bad image is in `bad_input`.
 
+use std::time::Duration;
+
 use anyhow::{Context, ensure};
 use rayfleet_api::RayClusterFleet;
 use rayfleet_api::status::{RollbackStatus, RolloutStep};
+use rayfleet_e2e::cluster::diagnosis::{Cause, Diagnosis};
 use rayfleet_e2e::cluster::fleet::Fleet;
 use rayfleet_e2e::cluster::manifest::Manifest;
 use rayfleet_e2e::cluster::ready;
@@ -17,6 +20,9 @@ use crate::light::{self, REPLICAS, ROLLOUT};
 use crate::suite::{Connections, Suite};
 
 const ABSENT_MODEL: &str = "/var/lib/rayfleet-local/models/absent";
+/// While it is tried, and from then on until somebody corrects it.
+const DIAGNOSIS: Cause = &[("Engine", "JobEnded"), ("Rollout", "the revision that the spec asks for has failed")];
+const SOON: Duration = Duration::from_secs(10);
 /// Engine restarts before a start counts as failed.
 const RESTARTS: u32 = 1;
 
@@ -47,7 +53,10 @@ async fn bad_model(suite: &Suite, fleet: &Fleet, stable: &str) -> anyhow::Result
     let bad = careful(0, 1)?.with("/spec/model/source", json!(ABSENT_MODEL))?;
     let observations = within(fleet, Bounds { ready: REPLICAS - 1, groups: REPLICAS }, async || {
         fleet.apply(&bad).await?;
+        let diagnosed = Diagnosis::begin(&suite.tools);
         let rollback = rolled_back(suite, fleet, stable).await?;
+        let said = diagnosed.named(&fleet.name, DIAGNOSIS, SOON).await?;
+        suite.console.say(said.row("a rollout to a model that is not there, rolled back"));
         let tries = format!("after {RESTARTS} engine restarts");
         reported(&rollback, &[ABSENT_MODEL, "correct the path", tries.as_str()])
     })

@@ -53,6 +53,9 @@ pub struct RayClusterFleetStatus {
     /// How long groups of this fleet take to come up, as far as it was seen.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub startup_times: Option<StartupTimes>,
+    /// How long they take to end, as far as it was seen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ending_times: Option<EndingTimes>,
     /// Kubernetes nodes that groups of this fleet have failed on within the last hour.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub node_failures: Vec<NodeFailures>,
@@ -80,7 +83,7 @@ pub struct NodeFailures {
     pub avoided: bool,
 }
 
-/// How long groups take to come up. A longer time counts at once, a shorter one by a quarter.
+/// How long groups take to come up. Each time that is seen counts for a half, those before it for the other.
 #[derive(JsonSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct StartupTimes {
@@ -93,6 +96,21 @@ pub struct StartupTimes {
     /// Seconds from the launch to Ready; without `spec.model` from the entry in the ledger.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub start_seconds: Option<u32>,
+}
+
+/// How long groups take to end. Each time that is seen counts for a half, those before it for the other.
+#[derive(JsonSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct EndingTimes {
+    /// Seconds from the start of a drain until its engine may be stopped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drain_seconds: Option<u32>,
+    /// Seconds from the end of a drain until the next engine may be launched on the same pods.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stop_seconds: Option<u32>,
+    /// Seconds from the end of a drain until the RayCluster and its pods are gone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub end_seconds: Option<u32>,
 }
 
 /// A condition, with AIBrix's (Deployment's) fields.

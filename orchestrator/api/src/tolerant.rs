@@ -147,6 +147,7 @@ impl<'de> Deserialize<'de> for RayClusterFleetStatus {
                 .and_then(|value| fields.part::<RolloutStatus>("rollout", value))
                 .map(|part| part.0),
             startup_times: fields.take("startupTimes"),
+            ending_times: fields.take("endingTimes"),
             node_failures: fields.each("nodeFailures", Fields::read),
             unreadable: fields.unreadable,
         })

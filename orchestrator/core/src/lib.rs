@@ -6,6 +6,7 @@
 pub mod capacity;
 pub mod decide;
 pub mod effect;
+mod ending_times;
 pub mod forecast;
 pub mod group;
 pub mod held;

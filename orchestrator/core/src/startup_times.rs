@@ -63,10 +63,14 @@ fn note(
 ) {
     let Some(took) = took else { return };
     let pace = pace.get_or_insert_with(|| StartupTimes { model: model(fleet), ..StartupTimes::default() });
-    let known = of(pace);
+    average(of(pace), took);
+}
+
+/// Enters a time that was seen, in seconds: the last few decide, and none alone.
+pub(crate) fn average(known: &mut Option<u32>, took: u32) {
     let old = u64::from(known.unwrap_or(took));
-    let quarter = (3 * old + u64::from(took)).div_ceil(4);
-    *known = Some(u32::try_from(quarter).unwrap_or(u32::MAX).max(took));
+    let half = (old + u64::from(took)).div_ceil(2);
+    *known = Some(u32::try_from(half).unwrap_or(u32::MAX));
 }
 
 /// What was observed of the model that the fleet asks for.
@@ -154,9 +158,9 @@ mod tests {
         let mut steps = UP.to_vec();
         steps.extend([(1000, Phase::Draining, 1), (1500, Phase::Placing, 2), (1900, Phase::Ready, 2)]);
         let pace = through(&steps).unwrap();
-        assert_eq!((pace.pods_seconds, pace.start_seconds), (Some(40), Some(400)), "longer counts at once");
+        assert_eq!((pace.pods_seconds, pace.start_seconds), (Some(40), Some(350)), "each counts for a half");
         steps.extend([(2000, Phase::Stopping, 2), (2010, Phase::Placing, 3), (2110, Phase::Ready, 3)]);
-        assert_eq!(through(&steps).unwrap().start_seconds, Some(325), "shorter counts by a quarter");
+        assert_eq!(through(&steps).unwrap().start_seconds, Some(225));
     }
 
     #[test]

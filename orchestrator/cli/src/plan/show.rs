@@ -114,6 +114,12 @@ fn service(question: &Question<'_>, forecast: &Forecast, color: bool) -> String 
     }
     let from = forecast.moments.iter().find(|moment| moment.ready == 0).map_or(0, |moment| moment.seconds);
     let until = forecast.moments.iter().find(|moment| moment.ready > 0 && moment.seconds >= from);
+    if question.status.ready_replicas == 0
+        && let Some(first) = until
+    {
+        // Nothing is taken away from anybody.
+        return format!("The first group takes traffic after about {}; none does now.", of(first.seconds));
+    }
     let until = until.map_or_else(|| "the end".to_owned(), |moment| after(moment.seconds));
     Tone::Bad.paint(&format!("No group takes traffic from {} to {until}.", after(from)), color)
 }
@@ -133,11 +139,13 @@ fn times(question: &Question<'_>) -> String {
     } else {
         "assumed: no start of a group with this model was observed; --start sets the latter"
     };
+    let ends = if pace.observed_end { "as they took" } else { "assumed" };
     format!(
-        "Calculated with {} for pods and {} for an engine to start ({source}), {} for a drain.",
+        "Calculated with {} for pods and {} for an engine to start ({source}), {} for a drain and {} for pods to end ({ends}).",
         span(pace.pods),
         span(pace.start),
-        span(pace.drain)
+        span(pace.drain),
+        span(pace.end)
     )
 }
 
@@ -190,6 +198,14 @@ pub(super) fn value(question: &Question<'_>, forecast: &Forecast) -> Value {
         "gpusNow": forecast.gpus_now,
         "gpusPeak": forecast.gpus_peak,
         "timesSeen": question.pace.observed,
+        "times": {
+            "podsSeconds": question.pace.pods.as_secs(),
+            "startSeconds": question.pace.start.as_secs(),
+            "drainSeconds": question.pace.drain.as_secs(),
+            "stopSeconds": question.pace.stop.as_secs(),
+            "endSeconds": question.pace.end.as_secs(),
+            "endSeen": question.pace.observed_end,
+        },
         "claimsNotCounted": claims(question),
         "steps": forecast.moments.iter().map(step).collect::<Vec<_>>(),
     })
@@ -226,8 +242,15 @@ mod tests {
             read::node(&node.to_string()).unwrap()
         };
         let second = Duration::from_secs(1);
-        let pace =
-            Pace { pods: 60 * second, start: 600 * second, drain: second, end: second, observed: false };
+        let pace = Pace {
+            pods: 60 * second,
+            start: 600 * second,
+            drain: second,
+            stop: Duration::ZERO,
+            end: second,
+            observed: false,
+            observed_end: false,
+        };
         let fleet = ValidFleet::new(&raw).unwrap();
         let question = Question {
             fleet: &fleet,
@@ -257,8 +280,11 @@ mod tests {
     #[test]
     fn the_outcome_in_one_line() {
         let line = |gpus| planned(&json!(null), gpus, |question, forecast| line(question, forecast, false));
-        assert_eq!(line(4), "Complete after about 11m. No group takes traffic from +0s to +11m.");
-        assert!(line(3).starts_with("Stands still: ") && !line(3).contains("No group takes"), "{}", line(3));
+        assert_eq!(
+            line(4),
+            "Complete after about 11m. The first group takes traffic after about 11m; none does now."
+        );
+        assert!(line(3).starts_with("Stands still: ") && !line(3).contains("takes traffic"), "{}", line(3));
     }
 
     #[test]

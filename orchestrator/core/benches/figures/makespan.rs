@@ -55,8 +55,10 @@ fn upgrade(bounds: Bounds, spare: usize) -> u64 {
         pods: second(PODS),
         start: second(START),
         drain: second(DRAIN),
+        stop: Duration::ZERO,
         end: second(END),
         observed: true,
+        observed_end: true,
     };
     let question = Question {
         fleet: &after,
@@ -68,7 +70,8 @@ fn upgrade(bounds: Bounds, spare: usize) -> u64 {
     };
     let forecast = forecast(&question);
     assert_eq!(forecast.outcome, Outcome::Complete, "{bounds:?}, {spare} spare");
-    u64::try_from(forecast.seconds).unwrap()
+    // The last event: what ends after it holds nothing up.
+    forecast.moments.last().map_or(0, |last| u64::try_from(last.seconds).unwrap())
 }
 
 /// The least that any planner needs. The k-th group may drain once all but `unavailable` of those before it have a successor

@@ -26,6 +26,8 @@ pub(super) struct Group<'a> {
     pub(super) gone_at: Option<Timestamp>,
     /// Launch of its engine, and when that can serve. No launch in compatibility mode.
     pub(super) engine: Option<(Option<LaunchId>, Timestamp)>,
+    /// When its engine will have ended, if it was told to.
+    pub(super) stopped_at: Option<Timestamp>,
     pub(super) gate: bool,
     /// When its last request will have ended.
     pub(super) idle_at: Timestamp,
@@ -41,6 +43,7 @@ impl<'a> Group<'a> {
             up_at: None,
             gone_at: None,
             engine: None,
+            stopped_at: None,
             gate: false,
             idle_at: now,
         }

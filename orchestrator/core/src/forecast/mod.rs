@@ -31,7 +31,7 @@ pub struct Forecast {
     pub moments: Vec<Moment>,
     /// The end.
     pub outcome: Outcome,
-    /// Seconds until the end.
+    /// Seconds until the end: until the rollout is complete, or else until the last event.
     pub seconds: i64,
     /// Fewest groups that take traffic at any time.
     pub fewest_ready: u32,
@@ -96,6 +96,9 @@ impl<'a> Run<'a> {
             }
             let next = self.world.next(self.now);
             if let Some(outcome) = self.outcome(next.is_some()) {
+                if outcome == Outcome::Complete {
+                    self.forecast.seconds = self.seconds();
+                }
                 self.forecast.outcome = outcome;
                 break;
             }
@@ -142,11 +145,11 @@ impl<'a> Run<'a> {
         let gpus = self.world.gpus();
         let groups = count(&self.status);
         let ready = u32::try_from(self.status.ready_replicas).unwrap_or_default();
+        let seconds = self.seconds();
         let forecast = &mut self.forecast;
         forecast.fewest_ready = forecast.fewest_ready.min(ready);
         forecast.most_groups = forecast.most_groups.max(groups);
         forecast.gpus_peak = forecast.gpus_peak.max(gpus);
-        let seconds = self.now.as_second() - self.question.now.as_second();
         for moment in &mut *new {
             (moment.seconds, moment.ready, moment.groups, moment.gpus) = (seconds, ready, groups, gpus);
         }
@@ -154,6 +157,10 @@ impl<'a> Run<'a> {
             forecast.seconds = seconds;
         }
         forecast.moments.append(new);
+    }
+
+    fn seconds(&self) -> i64 {
+        self.now.as_second() - self.question.now.as_second()
     }
 
     /// The end, if this is one.

@@ -15,10 +15,14 @@ pub struct Pace {
     pub start: Duration,
     /// Until the requests in flight have ended.
     pub drain: Duration,
+    /// Until an engine has ended that was told to.
+    pub stop: Duration,
     /// Until the pods have ended.
     pub end: Duration,
     /// Whether `pods` and `start` were observed for this model; otherwise they are assumed.
     pub observed: bool,
+    /// Whether `drain` and `end` were observed; otherwise they are assumed.
+    pub observed_end: bool,
 }
 
 impl Pace {
@@ -28,6 +32,8 @@ impl Pace {
         let seconds = |known: Option<u32>, else_: u64| Duration::from_secs(known.map_or(else_, u64::from));
         let start = observed.and_then(|pace| pace.start_seconds);
         let in_pods = fleet.model.is_none() && start.is_some();
+        let ends = status.ending_times.clone().unwrap_or_default();
+        let stop = seconds(ends.stop_seconds, 0);
         Self {
             pods: if in_pods {
                 Duration::ZERO
@@ -35,9 +41,12 @@ impl Pace {
                 seconds(observed.and_then(|pace| pace.pods_seconds), 60)
             },
             start: seconds(start, 60 + 15 * u64::from(fleet.shape.gpus())),
-            drain: Duration::from_secs(30).min(fleet.drain_timeout),
-            end: Duration::from_secs(30),
+            drain: seconds(ends.drain_seconds, 30).min(fleet.drain_timeout),
+            stop,
+            // What was observed begins with the end of the engine.
+            end: seconds(ends.end_seconds, 30).saturating_sub(stop),
             observed: start.is_some(),
+            observed_end: ends.drain_seconds.is_some() && ends.end_seconds.is_some(),
         }
     }
 }

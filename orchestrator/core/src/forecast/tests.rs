@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rayfleet_api::spec::{OnFailure, WhenNoRoom};
 use rayfleet_api::status::{
-    Goal, GroupStatus, Phase, RollbackStatus, RolloutStatus, RolloutStep, StartupTimes,
+    EndingTimes, Goal, GroupStatus, Phase, RollbackStatus, RolloutStatus, RolloutStep, StartupTimes,
 };
 
 use super::*;
@@ -15,8 +15,10 @@ const PACE: Pace = Pace {
     pods: Duration::from_mins(1),
     start: Duration::from_mins(10),
     drain: Duration::from_secs(30),
+    stop: Duration::ZERO,
     end: Duration::from_secs(30),
     observed: true,
+    observed_end: true,
 };
 
 /// Serving groups on two nodes each, and nodes for `room` groups.
@@ -98,7 +100,7 @@ fn one_group_with_a_surge_has_no_outage_and_takes_twice_the_gpus() {
             "690 delete llama-pods1-0: 1 of 2, 4",
         ]
     );
-    assert_eq!((forecast.outcome, forecast.seconds), (Outcome::Complete, 690));
+    assert_eq!((forecast.outcome, forecast.seconds), (Outcome::Complete, 720));
     assert_eq!((forecast.fewest_ready, forecast.gpus_now, forecast.gpus_peak), (1, 2, 4));
 }
 
@@ -124,6 +126,45 @@ fn an_engine_change_swaps_engines_on_their_pods() {
     let kinds: Vec<&str> = forecast.moments.iter().map(|moment| moment.what.as_str()).collect();
     assert_eq!(kinds, ["drain", "swap engine", "serves", "drain", "swap engine", "serves"]);
     assert_eq!((forecast.seconds, forecast.most_groups, forecast.fewest_ready), (1260, 2, 1));
+}
+
+#[test]
+fn an_engine_takes_its_time_to_stop() {
+    let before = bounds(1, 0, 1);
+    let took = |stop: u64, change: fn(&mut ValidFleet)| {
+        let (status, capacity) = status(&before, 1);
+        let mut fleet = before.clone();
+        change(&mut fleet);
+        let pace = Pace { stop: Duration::from_secs(stop), ..PACE };
+        let forecast = forecast(&Question {
+            fleet: &fleet,
+            stable: Some(&before),
+            status: &status,
+            capacity: &capacity,
+            pace,
+            now: t0(),
+        });
+        assert_eq!(forecast.outcome, Outcome::Complete);
+        forecast.seconds
+    };
+    assert_eq!((took(0, new_engine), took(7, new_engine)), (630, 637));
+    assert_eq!((took(0, new_pods), took(7, new_pods)), (720, 727));
+}
+
+#[test]
+fn what_was_seen_of_ends_is_calculated_with() {
+    let fleet = bounds(2, 1, 0);
+    let status = |drain: Option<u32>, end: Option<u32>, stop: Option<u32>| RayClusterFleetStatus {
+        ending_times: Some(EndingTimes { drain_seconds: drain, end_seconds: end, stop_seconds: stop }),
+        ..RayClusterFleetStatus::default()
+    };
+    let pace = |status: &RayClusterFleetStatus| {
+        let Pace { drain, stop, end, observed_end, .. } = Pace::of(&fleet, status);
+        ([drain, stop, end].map(|wait| wait.as_secs()), observed_end)
+    };
+    assert_eq!(pace(&status(Some(4), Some(9), Some(2))), ([4, 2, 7], true));
+    assert_eq!(pace(&status(Some(4), None, None)), ([4, 0, 30], false));
+    assert_eq!(pace(&status(Some(400), Some(1), Some(2))), ([60, 2, 0], true), "no longer than drain.timeout");
 }
 
 #[test]
@@ -169,7 +210,7 @@ fn a_canary_is_complete_with_its_partition() {
     });
     assert_eq!(forecast.outcome, Outcome::Complete);
     let created = forecast.moments.iter().filter(|moment| moment.what == What::Create).count();
-    assert_eq!((created, forecast.seconds), (1, 690));
+    assert_eq!((created, forecast.seconds), (1, 720));
 }
 
 #[test]
@@ -208,11 +249,12 @@ fn a_rollback_is_predicted_to_its_end() {
 }
 
 #[test]
-fn the_duration_ends_with_the_last_event() {
+fn the_duration_ends_when_the_rollout_is_complete() {
     let mut before = bounds(1, 0, 1);
     before.min_ready = Duration::from_mins(5);
     let forecast = changed(&before, 1, new_pods);
-    assert_eq!((forecast.seconds, forecast.outcome), (720, Outcome::Complete));
+    assert_eq!((forecast.seconds, forecast.outcome), (720 + 300, Outcome::Complete));
+    assert_eq!(forecast.moments.last().map(|last| last.seconds), Some(720));
 }
 
 #[test]
@@ -222,7 +264,7 @@ fn compatibility_mode_is_predicted_too() {
     before.own_engine_port = Some(8000);
     let forecast = changed(&before, 3, new_pods);
     assert_eq!((forecast.outcome, forecast.fewest_ready), (Outcome::Complete, 2));
-    assert_eq!(forecast.seconds, 1410);
+    assert_eq!(forecast.seconds, 1440);
 }
 
 /// A rollout whose surge group has been loading since 400 s.

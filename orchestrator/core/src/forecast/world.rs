@@ -81,8 +81,13 @@ impl<'a> ForecastState<'a> {
         self.groups.iter().map(see).collect()
     }
 
-    /// Advances to a point in time: pods end, and others take their room.
+    /// Advances to a point in time: engines end, pods end, and others take their room.
     pub(super) fn advance(&mut self, now: Timestamp) {
+        for group in self.groups.values_mut() {
+            if group.stopped_at.is_some_and(|stopped| stopped <= now) {
+                (group.engine, group.stopped_at) = (None, None);
+            }
+        }
         let is_gone = |group: &Group<'_>| group.gone_at.is_some_and(|gone| gone <= now);
         for (name, group) in self.groups.extract_if(.., |_, group| is_gone(group)) {
             // Other pods may take the room; those of the fleet come first.
@@ -139,7 +144,7 @@ impl<'a> ForecastState<'a> {
         let moments = self.groups.values().flat_map(|group| {
             let serves_at = group.engine.as_ref().map(|(_, serves_at)| *serves_at);
             let idle_at = (!group.gate && group.engine.is_some()).then_some(group.idle_at);
-            [group.up_at, group.gone_at, serves_at, idle_at]
+            [group.up_at, group.gone_at, serves_at, idle_at, group.stopped_at]
         });
         moments.flatten().filter(|moment| *moment > now).min()
     }
@@ -167,10 +172,16 @@ impl<'a> ForecastState<'a> {
             }),
             Effect::LaunchEngine { launch } => self.change(&launch.group.clone(), |group, pace| {
                 if group.engine.as_ref().is_none_or(|(running, _)| running.as_ref() != Some(&launch)) {
-                    group.engine = Some((Some(launch), after(now, pace.start)));
+                    (group.engine, group.stopped_at) = (Some((Some(launch), after(now, pace.start))), None);
                 }
             }),
-            Effect::StopEngine { launch } => self.change(&launch.group, |group, _| group.engine = None),
+            Effect::StopEngine { launch } => {
+                // Asked for in every pass until the engine has ended.
+                let runs = |group: &&mut Group<'_>| group.engine.is_some() && group.stopped_at.is_none();
+                let Some(group) = self.groups.get_mut(&launch.group).filter(runs) else { return false };
+                group.stopped_at = Some(after(now, self.pace.stop));
+                true
+            }
             // Engines of a forecast need no drain request: their requests end by themselves.
             Effect::SetDraining { .. }
             | Effect::Probe { .. }

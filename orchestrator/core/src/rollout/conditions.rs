@@ -127,7 +127,8 @@ fn failure(group: &GroupStatus) -> Option<String> {
         return group.message.clone();
     }
     let recovering = (group.failures > 0 || group.restarts > 0) && group.phase != Phase::Ready;
-    group.goal_reason.clone().filter(|_| recovering)
+    // One that has recovered may have to go for another reason.
+    group.goal_reason.clone().filter(|reason| recovering && group::is_failure(reason))
 }
 
 /// Why nothing can progress by itself, and the cure.

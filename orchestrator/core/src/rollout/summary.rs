@@ -10,7 +10,7 @@ use super::classify::available_from;
 use super::counts::Counts;
 use super::planner::Planner;
 use super::{admission, blocker, conditions, pend, progress, progress_deadline, size};
-use crate::startup_times;
+use crate::{ending_times, startup_times};
 
 /// What a pass leads to.
 pub(crate) struct Summary {
@@ -30,6 +30,7 @@ pub(crate) fn summarize(planner: &mut Planner<'_>, before: &RayClusterFleetStatu
     let wake = wake(planner, &counts, &rollout, limit);
     let mut groups = std::mem::take(&mut planner.groups);
     let pace = startup_times::measure(fleet, before, &mut groups, planner.inputs.now);
+    let ending_times = ending_times::measure(before, &groups, planner.inputs.now);
     let mut status = RayClusterFleetStatus {
         observed_generation: Some(fleet.generation),
         replicas: counts.replicas,
@@ -49,6 +50,7 @@ pub(crate) fn summarize(planner: &mut Planner<'_>, before: &RayClusterFleetStatu
         groups,
         node_failures: planner.inputs.nodes.to_vec(),
         startup_times: pace,
+        ending_times,
         unreadable: Vec::new(),
     };
     let truncated = size::fit(&mut status);

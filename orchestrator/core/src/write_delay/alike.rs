@@ -26,6 +26,7 @@ pub(super) fn without_reported_fields(
         unavailable_replicas: before.unavailable_replicas,
         conditions: before.conditions.clone(),
         startup_times: before.startup_times.clone(),
+        ending_times: before.ending_times.clone(),
         groups: with_struck(
             &before.groups,
             each(&before.groups, &after.groups, group_without_reported_fields),

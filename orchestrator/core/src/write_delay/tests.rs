@@ -3,8 +3,8 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use rayfleet_api::LaunchId;
 use rayfleet_api::status::{
-    FleetCondition, Goal, GroupStatus, Phase, RankCount, RankPlacement, RolloutStatus, RolloutStep,
-    StartupTimes,
+    EndingTimes, FleetCondition, Goal, GroupStatus, Phase, RankCount, RankPlacement, RolloutStatus,
+    RolloutStep, StartupTimes,
 };
 
 use super::*;
@@ -96,13 +96,14 @@ fn phases_wait_a_little_and_messages_longer() {
 
 #[test]
 fn counts_and_dates_wait_like_phases_and_placement_like_messages() {
-    let changes: [fn(&mut RayClusterFleetStatus); 9] = [
+    let changes: [fn(&mut RayClusterFleetStatus); 10] = [
         |status| status.observed_generation = Some(2),
         |status| status.replicas = 1,
         |status| status.updated_replicas = 1,
         |status| status.ready_replicas = 1,
         |status| status.unavailable_replicas = 1,
         |status| status.startup_times = Some(StartupTimes::default()),
+        |status| status.ending_times = Some(EndingTimes::default()),
         |status| status.conditions[0].reason = "Enough".into(),
         |status| status.groups[0].phase_since = Some(time(1)),
         |status| rollout_of(status).revision_number = Some(2),

@@ -14,6 +14,7 @@ mod sim_environment;
 mod tests;
 
 use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rayfleet_sim_kube::api::{ApiServer, Kind};
@@ -30,6 +31,7 @@ use super::environment::play;
 use super::faults::{Plan, Shared};
 use super::oracle::{self, Watch};
 use super::panics;
+use super::planned::{Planned, Planner};
 use super::report::Report;
 use super::rights::Install;
 use super::scenario::Scenario;
@@ -69,15 +71,26 @@ pub fn simulated(scenario: &Scenario, seed: u64, plan: &Plan) -> Report {
 
 /// As [`simulated`], with the orchestrator installed in the given way.
 pub fn installed(scenario: &Scenario, seed: u64, plan: &Plan, install: Install) -> Report {
-    on_a_thread(inside(scenario, seed, plan, Rest::Short, install))
+    on_a_thread(inside(scenario, seed, plan, Run { rest: Rest::Short, install, planner: None }))
 }
 
 /// As [`simulated`], with a rest at the end.
 pub fn run(scenario: &Scenario, seed: u64, plan: &Plan, rest: Rest) -> Report {
-    on_a_thread(inside(scenario, seed, plan, rest, Install::Everywhere))
+    on_a_thread(inside(scenario, seed, plan, Run { rest, install: Install::Everywhere, planner: None }))
 }
 
-fn on_a_thread(run: impl Future<Output = Report>) -> Report {
+/// As [`simulated`], without faults, with a plan of each change that the scenario applies.
+pub fn planned(scenario: &Scenario, seed: u64) -> (Report, Vec<Planned>) {
+    on_a_thread(async {
+        let planner = Arc::new(Mutex::new(Planner::default()));
+        let run = Run { rest: Rest::Short, install: Install::Everywhere, planner: Some(planner.clone()) };
+        let report = inside(scenario, seed, &Plan::default(), run).await;
+        let planner = std::mem::take(&mut *planner.lock().unwrap_or_else(PoisonError::into_inner));
+        (report, planner.end())
+    })
+}
+
+fn on_a_thread<T>(run: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
     match runtime {
         Ok(runtime) => runtime.block_on(run),
@@ -87,7 +100,15 @@ fn on_a_thread(run: impl Future<Output = Report>) -> Report {
     }
 }
 
-async fn inside(scenario: &Scenario, seed: u64, plan: &Plan, rest: Rest, install: Install) -> Report {
+/// How a run is made and what is made of it.
+struct Run {
+    rest: Rest,
+    install: Install,
+    planner: Option<Arc<Mutex<Planner>>>,
+}
+
+async fn inside(scenario: &Scenario, seed: u64, plan: &Plan, run: Run) -> Report {
+    let Run { rest, install, planner } = run;
     panics::note();
     let scenario = &scenario.under(plan);
     let trace = Trace::begin();
@@ -131,7 +152,11 @@ async fn inside(scenario: &Scenario, seed: u64, plan: &Plan, rest: Rest, install
         cordoned: Vec::new(),
         cut: Vec::new(),
         last: None,
+        planner: planner.clone(),
     };
+    if let Some(planner) = planner {
+        tasks.spawn(states(planner, api.clone(), fleet.clone(), trace.clone()));
+    }
     match play(scenario, &mut environment).await {
         Ok(()) => failures.extend(oracle::reached(scenario, &mut environment, CONVERGES).await.err()),
         Err(stuck) => failures.push(stuck.to_string()),
@@ -161,6 +186,17 @@ async fn inside(scenario: &Scenario, seed: u64, plan: &Plan, rest: Rest, install
         history: watch.history(),
         took,
         lines: trace.lines(),
+    }
+}
+
+/// Shows each state of the fleet to the planner.
+async fn states(planner: Arc<Mutex<Planner>>, api: ApiServer, fleet: String, trace: Trace) {
+    let mut version = api.version();
+    loop {
+        version = api.changed_since(version).await;
+        if let Some(now) = api.get(&Kind::FLEET, NAMESPACE, &fleet) {
+            planner.lock().unwrap_or_else(PoisonError::into_inner).saw(&now, trace.now());
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! The simulation as a environment.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rayfleet_api::{RayClusterFleet, names};
@@ -16,6 +16,7 @@ use super::foreign_changes;
 use super::replicas::Replicas;
 use crate::run::environment::Environment;
 use crate::run::faults::{Obstacle, Shared};
+use crate::run::planned::Planner;
 use crate::run::scenario::{Cut, Healed, Member, Patch, Refused, Victim};
 
 /// Kinds that a fleet owns.
@@ -46,6 +47,8 @@ pub(super) struct SimEnvironment {
     pub(super) cut: Vec<String>,
     /// The fleet as last read: it is read much more often than it changes.
     pub(super) last: Option<(Arc<Value>, Option<RayClusterFleet>)>,
+    /// Plans each change, in a run that asks for that.
+    pub(super) planner: Option<Arc<Mutex<Planner>>>,
 }
 
 impl SimEnvironment {
@@ -183,8 +186,13 @@ impl Environment for SimEnvironment {
 
     async fn apply(&mut self, patch: &Patch) -> Result<(), String> {
         let found = self.api.get(&Kind::FLEET, self.namespace, &self.fleet);
-        let mut fleet = Value::clone(&*found.ok_or("the fleet does not exist")?);
+        let before = found.ok_or("the fleet does not exist")?;
+        let mut fleet = Value::clone(&before);
         patch.apply(&mut fleet)?;
+        if let Some(planner) = &self.planner {
+            let mut planner = planner.lock().unwrap_or_else(PoisonError::into_inner);
+            planner.plan(&self.api, &before, &fleet, self.now())?;
+        }
         self.api.replace(&Kind::FLEET, fleet).map(drop).map_err(|refusal| refusal.message)
     }
 

@@ -118,6 +118,12 @@ fn a_failure_is_reported_until_its_group_has_recovered() {
         assert_eq!(said(recovering(Phase::Ready, failures, restarts)), none);
     }
     assert_eq!(said(recovering(Phase::Loading, 0, 0)), none, "its message only says why it waits");
+    let leaves = GroupStatus {
+        goal: Goal::Retire,
+        goal_reason: Some("node node-a is cordoned".to_owned()),
+        ..recovering(Phase::Draining, 1, 0)
+    };
+    assert_eq!(said(leaves), none, "it had failed once, and moves for another reason");
 }
 
 #[test]

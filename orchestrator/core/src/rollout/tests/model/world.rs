@@ -122,7 +122,7 @@ impl State {
     /// Stores a decision's status without messages and redundant parts.
     pub(super) fn enter(&mut self, mut status: RayClusterFleetStatus) {
         status.conditions.clear();
-        status.startup_times = None;
+        (status.startup_times, status.ending_times) = (None, None);
         for group in &mut status.groups {
             let waits = matches!(group.phase, Phase::Stopping | Phase::Failed);
             let over = |time: &mut Option<Time>| {

@@ -227,7 +227,7 @@ pub fn choose(model: &Model, gpu: &Gpu, demand: &Demand) -> Choice {
         }
     }
     alternatives.extend(if chosen.is_some() { smaller } else { nearest });
-    let notes = notes(model, gpu, &asked, chosen.as_ref());
+    let remarks = notes(model, gpu, &asked, chosen.as_ref());
     Choice {
         parameters: u64::try_from(parameters::total(model)).unwrap_or(u64::MAX),
         precision: model.quantization.name.clone(),
@@ -237,7 +237,7 @@ pub fn choose(model: &Model, gpu: &Gpu, demand: &Demand) -> Choice {
         chosen,
         alternatives,
         refused,
-        notes,
+        notes: remarks,
     }
 }
 

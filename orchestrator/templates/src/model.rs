@@ -34,7 +34,7 @@ impl Model {
     pub fn experts(&self) -> u64 {
         let of = |layer: &Layer| match &layer.feed_forward {
             FeedForward::Experts(found) => found.experts,
-            _ => 0,
+            FeedForward::Dense { .. } => 0,
         };
         self.layers.iter().map(of).max().unwrap_or(0)
     }

@@ -40,11 +40,14 @@ mod lean;
 pub mod observe;
 pub mod placement;
 mod retry;
+mod sign;
 
 pub use bridge::{Bridge, LaunchError, Launched, Target};
 pub use http::{
-    Call, CallError, CallErrorKind, InvalidToken, Limits, Sent, SetupError, Token, Unreached, Wire,
+    Call, CallError, CallErrorKind, HELD_SILENCE, HeldEnd, InvalidToken, Limits, Sent, SetupError, Token,
+    Unreached, Wire,
 };
+pub use sign::{Held, Sign};
 pub use id::{InvalidSubmissionId, NodeId, SubmissionId};
 
 /// `http://<address>:<port>`, an IPv6 address in brackets; `None` if `ip` is no address or host name.

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Pod;
-use ray_bridge::Wire;
 use rayfleet_sim_ray::{EngineBehaviour, RayPod, RayWorld, Timing};
 
 /// Label of nodes that no kubelet is played for: `hack/local/scale/kwok.yaml` leaves them and their pods alone.
@@ -48,11 +47,6 @@ impl Containers {
     /// A handle by which faults can be caused.
     pub(crate) fn ray(&self) -> RayWorld {
         self.ray.clone()
-    }
-
-    /// The network to them.
-    pub(crate) fn wire(&self) -> std::sync::Arc<dyn Wire> {
-        self.ray.wire()
     }
 
     /// A pod is there, or has changed.

@@ -38,7 +38,7 @@ pub(crate) async fn run(args: &Args) -> anyhow::Result<Report> {
 
     let (traffic, containers) = (Arc::new(Traffic::default()), Containers::new());
     let ray = containers.ray();
-    server::start(&containers.wire(), &traffic).await?;
+    tokio::spawn(server::serve(ray.clone(), traffic.clone()));
     let progress = Progress::new(names.iter().cloned(), args.pods * usize::from(groups));
     let followed = Arc::new(Followed::new(progress, Groups::new(args.pods)));
     tokio::spawn(watches::pods(Api::namespaced(client.clone(), NAMESPACE), containers, followed.clone()));

@@ -1,10 +1,12 @@
-//! One process answers for every pod of the played Ray clusters: the kernel gives it all of their addresses, and it answers by the one
-//! that was called. What it answers is the simulated Ray's.
+//! One process answers for every pod of the played Ray clusters: the kernel gives it all of their addresses. There is a socket for each
+//! address and port at which something listens, so that the kernel refuses what nobody listens to, as that of a real pod does. What is
+//! answered is the simulated Ray's.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
-use anyhow::Context;
 use bytes::Bytes;
 use futures::TryStreamExt;
 use http_body_util::combinators::UnsyncBoxBody;
@@ -15,40 +17,69 @@ use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use ray_bridge::Wire;
+use rayfleet_e2e::console::print_error;
+use rayfleet_sim_ray::RayWorld;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+use tokio::time::sleep;
 
 use crate::counted::Counted;
 use crate::traffic::Traffic;
 
-/// Ports of dashboards, agents and engines.
-const PORTS: [u16; 3] = [8265, 52365, 8000];
 /// A request is read up to here: the largest is the launcher's package.
 const LARGEST: usize = 1 << 20;
+/// How much later than the played process its socket may be there, or gone.
+const LATE: Duration = Duration::from_millis(20);
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 type Body = UnsyncBoxBody<Bytes, Failure>;
 
-/// Answers from now on.
-pub(crate) async fn start(wire: &Arc<dyn Wire>, traffic: &Arc<Traffic>) -> anyhow::Result<()> {
-    for port in PORTS {
-        let at = SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
-        let listener = TcpListener::bind(at).await.with_context(|| format!("listen at {at}"))?;
-        tokio::spawn(accept(listener, wire.clone(), traffic.clone()));
+/// Answers for ever, at what listens.
+pub(crate) async fn serve(ray: RayWorld, traffic: Arc<Traffic>) {
+    let wire = ray.wire();
+    // A socket ends with its task, and its connections with it.
+    let mut open: BTreeMap<(String, u16), JoinSet<()>> = BTreeMap::new();
+    let mut version = 0;
+    loop {
+        let listening = ray.listening();
+        open.retain(|at, _| listening.contains(at));
+        for at in listening {
+            if open.contains_key(&at) {
+                continue;
+            }
+            match listen(&at).await {
+                Ok(listener) => {
+                    let mut task = JoinSet::new();
+                    task.spawn(accept(listener, wire.clone(), traffic.clone()));
+                    open.insert(at, task);
+                }
+                Err(error) => print_error(format_args!("cannot listen at {}:{}: {error}", at.0, at.1)),
+            }
+        }
+        sleep(LATE).await;
+        version = ray.changed_since(version).await;
     }
-    Ok(())
+}
+
+async fn listen((ip, port): &(String, u16)) -> anyhow::Result<TcpListener> {
+    Ok(TcpListener::bind(SocketAddr::from((ip.parse::<IpAddr>()?, *port))).await?)
 }
 
 async fn accept(listener: TcpListener, wire: Arc<dyn Wire>, traffic: Arc<Traffic>) {
+    let mut connections = JoinSet::new();
     loop {
-        // A client that is gone already, or too many files: the next one may do better.
-        if let Ok((stream, _)) = listener.accept().await {
-            traffic.connected();
-            tokio::spawn(serve(stream, wire.clone(), traffic.clone()));
+        tokio::select! {
+            // A client that is gone already, or too many files: the next one may do better.
+            accepted = listener.accept() => if let Ok((stream, _)) = accepted {
+                traffic.connected();
+                connections.spawn(answer_on(stream, wire.clone(), traffic.clone()));
+            },
+            Some(_) = connections.join_next() => {}
         }
     }
 }
 
-async fn serve(stream: TcpStream, wire: Arc<dyn Wire>, traffic: Arc<Traffic>) {
+async fn answer_on(stream: TcpStream, wire: Arc<dyn Wire>, traffic: Arc<Traffic>) {
     let Ok(at) = stream.local_addr() else { return };
     // Replies are small, and each is waited for.
     let _ = stream.set_nodelay(true);

@@ -1,5 +1,6 @@
 //! The handle of the simulated world.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
@@ -101,6 +102,11 @@ impl RayWorld {
                 (c.raylet() || c.ray_stopped) && !world.lost_hosts.contains(&c.pod.host_node)
             })
         })
+    }
+
+    /// Every address and port that takes connections, for who gives them sockets of their own.
+    pub fn listening(&self) -> BTreeSet<(String, u16)> {
+        self.0.with(|world| world.listening())
     }
 
     /// Version of the world; increases with every change.

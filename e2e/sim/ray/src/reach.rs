@@ -1,5 +1,7 @@
 //! What answers at an address and port, if anything.
 
+use std::collections::BTreeSet;
+
 use super::behaviour::DashboardState;
 use super::container::Run;
 use super::world::World;
@@ -58,6 +60,16 @@ impl World {
             Some(engine) if engine.listens() => Reached::Engine,
             _ => Reached::Refused,
         }
+    }
+
+    /// Every address and port that takes connections of the orchestrator.
+    pub(super) fn listening(&self) -> BTreeSet<(String, u16)> {
+        let ports = self.containers.keys().flat_map(|ip| [DASHBOARD, AGENT].map(|port| (ip, port)));
+        let engines = self.engines.keys().map(|(ip, port)| (ip, *port));
+        let listens = |(ip, port): &(&String, u16)| {
+            matches!(self.reach(ip, *port), Reached::Dashboard(_) | Reached::Agent(_) | Reached::Engine)
+        };
+        ports.chain(engines).filter(listens).map(|(ip, port)| (ip.clone(), port)).collect()
     }
 
     pub(super) fn dashboard_of(&self, cluster: &str) -> DashboardState {

@@ -183,3 +183,101 @@ fn a_group_is_clear_while_all_answer_that_ever_did() {
     bench.asks(12, 14, |ip, _| ip == "1");
     assert!(!clear(14), "one has missed a question");
 }
+
+/// Machines whose connections are kept, as the kernel and `listen` treat them: the kernel asks an idle one every two seconds, each at a
+/// moment of its own, and gives up a second later. Then it is asked every two seconds, and so are all while witnesses are wanted.
+struct Kept<'a> {
+    bench: &'a Bench,
+    /// When the kernel last heard it, while its connection is kept.
+    heard: Vec<Option<u64>>,
+    now: u64,
+}
+
+impl<'a> Kept<'a> {
+    fn new(bench: &'a Bench) -> Self {
+        for (group, _) in &bench.machines {
+            let ips: Vec<String> =
+                bench.machines.iter().filter(|(of, _)| of == group).map(|(_, ip)| ip.clone()).collect();
+            bench.reachability.probing(group, &ips, true, bench.start);
+        }
+        for (group, ip) in &bench.machines {
+            bench.reachability.record_connection(group, ip, true, bench.start);
+        }
+        Self { bench, heard: bench.machines.iter().map(|_| Some(0)).collect(), now: 0 }
+    }
+
+    /// Until this moment an address answers when the rule says so. `each` is called every 100 ms.
+    fn run(&mut self, millis: u64, answers: impl Fn(&str, u64) -> bool, each: impl Fn(u64)) {
+        let Bench { reachability, machines, .. } = self.bench;
+        while self.now < millis {
+            let (now, at) = (self.now, self.bench.at(self.now));
+            for ((number, (group, ip)), heard) in (0..).zip(machines).zip(&mut self.heard) {
+                let offset = 700 * number;
+                if let Some(last) = *heard {
+                    if now + 2000 > offset && (now + 2000 - offset) % 2000 == 0 && answers(ip, now) {
+                        *heard = Some(now);
+                    } else if now >= last + 3000 {
+                        *heard = None;
+                        reachability.record_silence(group, ip, self.bench.at(now - 3000), at);
+                    }
+                }
+                let is_turn = (now + offset) % 2000 == 0;
+                if heard.is_some() && is_turn && !reachability.wants_witnesses(&group.namespace, at) {
+                    reachability.record_held(group, ip, at);
+                } else if is_turn {
+                    let answered = answers(ip, now);
+                    reachability.record_connection(group, ip, answered, at);
+                    if answered && heard.is_none() {
+                        *heard = Some(now);
+                    }
+                }
+            }
+            each(now);
+            self.now += 100;
+        }
+    }
+}
+
+#[test]
+fn a_machine_whose_connection_was_kept_is_gone_no_later_than_one_that_is_asked() {
+    for lost in (10_000..12_000).step_by(100) {
+        let bench = Bench::new(&["n/g/1", "n/g/2", "n/h/3"]);
+        let mut kept = Kept::new(&bench);
+        kept.run(lost + 20_000, |ip, now| ip != "1" || now < lost, |now| {
+            let gone = bench.reachability.of(&bench.machines[0].0, bench.at(now)).no_sign;
+            assert!(now >= lost + 3000 || gone.is_empty(), "lost at {lost}, gone at {now}");
+            // One that is asked every two seconds was heard up to two before, and is judged when it has missed the third question.
+            assert!(now < lost + 7000 || gone == ["1"], "lost at {lost}, and there at {now}");
+            assert!(gone.iter().all(|ip| ip == "1"), "{gone:?}");
+        });
+        assert!(bench.reachability.is_clear(&bench.machines[2].0, bench.at(lost + 20_000)));
+    }
+}
+
+#[test]
+fn kept_connections_are_no_witnesses_of_a_time_when_nobody_was_reachable() {
+    for machines in [&["n/g/1", "n/g/2", "n/h/3", "n/h/4"][..], &["n/g/1", "n/g/2"]] {
+        for (cut, length) in (10_000..12_000).step_by(300).flat_map(|cut| (1..20).map(move |length| (cut, length))) {
+            let bench = Bench::new(machines);
+            let until = cut + 1000 * length;
+            Kept::new(&bench).run(until + 10_000, |_, now| now < cut || now >= until, |now| {
+                for (group, _) in &bench.machines {
+                    let said = bench.reachability.of(group, bench.at(now));
+                    assert_eq!(said.no_sign, [""; 0], "cut from {cut} to {until}, at {now}");
+                    assert_ne!(said.reach, Reach::Silent, "cut from {cut} to {until}, at {now}");
+                }
+            });
+            assert_eq!(bench.reachability.of(&bench.machines[0].0, bench.at(until + 10_000)).reach, Reach::Reachable);
+        }
+    }
+}
+
+#[test]
+fn witnesses_are_wanted_for_a_while_after_a_machine_fell_silent() {
+    let bench = Bench::new(&["n/g/1", "m/h/2"]);
+    bench.asks(0, 10, |_, _| true);
+    let wanted = |namespace, second: u64| bench.reachability.wants_witnesses(namespace, bench.at(second * 1000));
+    assert!(!wanted("n", 10));
+    bench.asks(10, 60, |ip, _| ip != "1");
+    assert_eq!((wanted("n", 11), wanted("m", 11), wanted("n", 60)), (true, false, false));
+}

@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 use rayfleet_api::ValidFleet;
+use rayfleet_api::spec::StrategyType;
 use rayfleet_api::status::GroupStatus;
 
 use super::classify::{counts_as_serving, is_available};
@@ -17,12 +18,15 @@ pub(super) struct Budget<'a> {
 
 impl<'a> Budget<'a> {
     pub(super) fn new(fleet: &'a ValidFleet, groups: &[GroupStatus], now: Timestamp) -> Self {
+        let strategy = &fleet.strategy;
+        // Without a surge none could ever be replaced.
+        let least = u32::from(strategy.kind == StrategyType::Recreate);
         let available = groups.iter().filter(|group| is_available(fleet, group, now)).count();
         Self {
             fleet,
             now,
             available: u32::try_from(available).unwrap_or(u32::MAX),
-            floor: fleet.replicas.saturating_sub(fleet.strategy.max_unavailable),
+            floor: fleet.replicas.saturating_sub(strategy.max_unavailable.max(least)),
         }
     }
 

@@ -28,11 +28,13 @@ pub(super) fn before_machines_end(planner: &mut Planner<'_>) {
     }
 }
 
-/// Groups that do not serve cost nothing. With `Recreate` no group does: the outage was asked for.
+/// Groups that do not serve cost nothing. With `Recreate` none of an old revision does: the outage was asked for. One that is to be
+/// replaced alone, or must leave its nodes, has asked for none.
 pub(super) fn for_free(planner: &mut Planner<'_>) {
     let recreate = planner.fleet.strategy.kind == StrategyType::Recreate;
     let (fleet, now) = (planner.fleet, planner.inputs.now);
-    change(planner, |group| recreate || !counts_as_serving(fleet, group, now), |_| true);
+    let idle = |group: &GroupStatus| !counts_as_serving(fleet, group, now);
+    change(planner, idle, |group| recreate || idle(group), |_| true);
 }
 
 /// Serving groups go as far as the availability budget allows.
@@ -40,13 +42,15 @@ pub(super) fn within_budget(planner: &mut Planner<'_>) {
     if !waits_for_room(planner) {
         let mut budget = Budget::new(planner.fleet, &planner.groups, planner.inputs.now);
         let whole = budget.clone();
-        change(planner, |group| whole.allows(group), |group| budget.take(group));
+        change(planner, |group| whole.allows(group), |group| whole.allows(group), |group| budget.take(group));
     }
 }
 
-/// Changes the `meant` groups of an old revision one after the other, as far as they `may` be.
+/// Replaces the groups that must move, as far as that is `moving`, and changes the `meant` ones of an old revision, one after the other
+/// and as far as they `may` be.
 fn change(
     planner: &mut Planner<'_>,
+    moving: impl Fn(&GroupStatus) -> bool,
     meant: impl Fn(&GroupStatus) -> bool,
     mut may: impl FnMut(&GroupStatus) -> bool,
 ) {
@@ -57,7 +61,7 @@ fn change(
     let kept = planner.kept.clone();
     let standing = planner.retirement_order.clone();
     let leave = moving::may_leave(planner);
-    replace_moving(planner, &leave, &meant, &mut may);
+    replace_moving(planner, &leave, &moving, &mut may);
     if fleet.paused {
         return;
     }

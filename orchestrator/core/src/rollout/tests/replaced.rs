@@ -1,6 +1,7 @@
 //! A group that somebody wants replaced goes by the rules of a rollout, whatever its revision, a partition or a pause.
 
 use rayfleet_api::ValidFleet;
+use rayfleet_api::spec::StrategyType;
 use rayfleet_api::status::{Goal, Phase};
 
 use super::sim::{Pace, Sim};
@@ -98,6 +99,17 @@ fn what_stands_in_for_a_kept_group_is_kept_too() {
         let names = ["llama-pods1-1", "llama-pods1-2", "llama-pods1-3"];
         assert_eq!(sim.names(), names, "paused: {paused}");
     }
+}
+
+#[test]
+fn with_recreate_they_are_replaced_one_after_the_other() {
+    let mut sim = asked(2, |fleet| fleet.strategy.kind = StrategyType::Recreate);
+    sim.hit(1, Fault::Replaced);
+    sim.until("replaced", |sim| {
+        let old = |name: &&&str| ["llama-pods1-0", "llama-pods1-1"].contains(*name);
+        sim.complete() && sim.status.ready_replicas == 2 && sim.names().iter().find(old).is_none()
+    });
+    assert_eq!((sim.fewest_ready, sim.most_groups), (1, 2));
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! `kubectl rayfleet template`: a manifest for a model and a GPU. Without `--from-cluster` no cluster is asked.
 //!
 //! `subject` finds the model, `hardware` the GPUs (`cluster` those of `--from-cluster`), `shape` the shape; `profile`
-//! reads the site, which `site` and `grammar` check; `values` puts them together, `render` and `beside` write them as
+//! reads the `site`, which `site_check` and `grammar` check; `values` puts them together, `render` and `beside` write them as
 //! text, `check` reads that back, and `files` writes it to a directory. What a model needs is reckoned by
 //! `rayfleet-templates`.
 
@@ -21,6 +21,7 @@ mod render;
 mod resources;
 mod shape;
 mod site;
+mod site_check;
 mod subject;
 #[cfg(test)]
 mod tests;
@@ -36,11 +37,11 @@ use serde_json::{Value, json};
 
 use self::args::TemplateArgs;
 use self::files::Document;
-use self::profile::Site;
+use self::site::Site;
 use self::subject::Subject;
 use self::values::Values;
-use crate::args::Global;
 use crate::fleets::Fleets;
+use crate::global::Global;
 
 /// Runs the command. `words`: the command line after the program's name, which the manifest names as its source. `fleets`:
 /// the API server, which is asked with `--from-cluster` only.

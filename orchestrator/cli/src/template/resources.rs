@@ -2,7 +2,7 @@
 
 use rayfleet_api::quantity::quantity;
 
-use super::profile::Site;
+use super::site::Site;
 
 /// What each GPU gets: 4 CPUs and 32 GiB, as docs/operations.md has it for 8 GPUs; not measured.
 const DEFAULT: PerGpu = PerGpu { milli: 4_000, mebibytes: 32 << 10 };

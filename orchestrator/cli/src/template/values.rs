@@ -10,7 +10,7 @@ use rayfleet_templates::{Choice, Fit, Gpu};
 
 use super::args::FleetFlags;
 use super::grammar::{is_host, is_label, is_name, is_namespace};
-use super::profile::Site;
+use super::site::Site;
 use super::subject::Subject;
 use super::{bandwidth, engine_args};
 

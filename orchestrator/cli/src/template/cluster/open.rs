@@ -6,7 +6,7 @@ use rayfleet_core::capacity::{NodeRoom, Taint};
 use rayfleet_templates::Catalogue;
 use rayfleet_templates::nodes::{Kind, kinds};
 
-use crate::template::profile::{Site, Toleration};
+use crate::template::site::{Site, Toleration};
 
 /// Why a node takes no new pod of the fleet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

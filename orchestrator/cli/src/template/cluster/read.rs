@@ -10,7 +10,7 @@ use super::NodeKind;
 use super::open::kinds_of;
 use crate::fleets::Fleets;
 use crate::plan::node;
-use crate::template::profile::Site;
+use crate::template::site::Site;
 use rayfleet_templates::Catalogue;
 
 /// Longest part of an error of the API server, in bytes.

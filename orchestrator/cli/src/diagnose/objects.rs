@@ -326,6 +326,12 @@ pub(super) fn fleet(text: &str) -> Option<(RayClusterFleet, Option<Timestamp>)> 
     struct Entry {
         subresource: Option<String>,
         time: Option<String>,
+        fields_v1: Option<Owned>,
+    }
+    #[derive(Deserialize)]
+    struct Owned {
+        #[serde(rename = "f:spec")]
+        spec: Option<IgnoredAny>,
     }
     #[derive(Default, Deserialize)]
     #[serde(rename_all = "camelCase", default)]
@@ -342,6 +348,8 @@ pub(super) fn fleet(text: &str) -> Option<(RayClusterFleet, Option<Timestamp>)> 
     let Written { metadata } = serde_json::from_str(text).unwrap_or_default();
     let entries = metadata.managed_fields.iter().flatten();
     let spec = entries.filter(|entry| entry.subresource.as_deref().is_none_or(str::is_empty));
+    // Who annotates it alone has not written the spec.
+    let spec = spec.filter(|entry| entry.fields_v1.as_ref().is_none_or(|fields| fields.spec.is_some()));
     let times = spec.filter_map(|entry| time(entry.time.as_deref()));
     Some((fleet, times.max().or_else(|| time(metadata.creation_timestamp.as_deref()))))
 }
@@ -372,8 +380,12 @@ mod tests {
         object["metadata"]["managedFields"] = json!([
             {"manager": "kubectl", "time": "2026-03-01T11:00:00Z"},
             {"manager": "odd", "time": "9999-99-99"},
-            {"manager": "rayfleet", "subresource": "status", "time": "2026-03-01T12:00:00Z"}
+            {"manager": "rayfleet", "subresource": "status", "time": "2026-03-01T12:00:00Z"},
+            {"manager": "kubectl-annotate", "time": "2026-03-01T12:30:00Z", "fieldsV1": {"f:metadata": {"f:annotations": {}}}}
         ]);
+        assert_eq!(written(&object), "2026-03-01T11:00:00Z");
+        object["metadata"]["managedFields"][0]["fieldsV1"] =
+            json!({"f:metadata": {}, "f:spec": {"f:replicas": {}}});
         assert_eq!(written(&object), "2026-03-01T11:00:00Z");
     }
 

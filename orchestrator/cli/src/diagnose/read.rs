@@ -14,7 +14,6 @@ use kube::core::Request;
 use kube::{Resource, ResourceExt};
 use rayfleet_api::status::Phase;
 use rayfleet_api::{RayClusterFleet, names};
-use rayfleet_cli_kit::clock;
 use rayfleet_text::pieces::without_managed_fields;
 
 use super::answer::{Answer, List, NoAnswer};
@@ -43,7 +42,7 @@ pub(super) async fn facts(args: &DiagnoseArgs, fleets: &Fleets) -> Facts {
     let reader = Reader { calls: Calls::new(fleets) };
     let namespace = if args.all_namespaces { String::new() } else { fleets.namespace.clone() };
     let mut facts = Facts {
-        now: clock::now(),
+        now: fleets.now(),
         server: fleets.server.clone(),
         namespace: namespace.clone(),
         asked: args.fleet.clone(),
@@ -63,7 +62,7 @@ pub(super) async fn facts(args: &DiagnoseArgs, fleets: &Fleets) -> Facts {
     }
     facts.lease = reader.lease().await;
     // Right behind the lease, whose age it measures: the rest takes as long as it takes.
-    facts.now = reader.calls.server_time().await.ok().flatten().unwrap_or_else(clock::now);
+    facts.now = reader.calls.server_time().await.ok().flatten().unwrap_or_else(|| fleets.now());
     (facts.fleet_crd, facts.rayclusters, facts.kuberay, facts.orchestrators, facts.renews) = futures::join!(
         reader.fleet_crd(),
         reader.rayclusters(&namespace),

@@ -61,8 +61,17 @@ pub(crate) fn steps(case: &Case<'_>) -> Vec<Step> {
         let (here, on): (Vec<_>, Vec<_>) =
             left.into_iter().partition(|(_, stop)| stop.as_ref().is_some_and(|(at, _)| *at == link));
         let passed = on.len();
+        let serve = on.iter().filter(|(group, _)| group.status.phase == Phase::Ready).count();
         left = on;
         let stopped = here.into_iter().filter_map(|(group, stop)| Some((group, stop?.1)));
+        // Those of a group that takes traffic are not asked for.
+        let passed = match (link, passed.saturating_sub(serve)) {
+            (Link::Nodes, 0) if serve > 0 => format!("not read: {} take traffic", of_groups(serve)),
+            (Link::Nodes, idle) if serve > 0 => {
+                format!("{}; not read of the {serve} that take traffic", of_groups(idle))
+            }
+            _ => of_groups(passed),
+        };
         steps.push(verdict(stopped.collect(), passed, unread).step(link, Some(&key)));
     }
     steps
@@ -102,7 +111,11 @@ fn unread_of(case: &Case<'_>, link: Link, groups: &[&Group<'_>]) -> Vec<String> 
     }
 }
 
-fn verdict(stops: Vec<(&Group<'_>, Stop)>, passed: usize, unread: Vec<String>) -> Verdict {
+fn of_groups(count: usize) -> String {
+    format!("{count} group{}", if count == 1 { "" } else { "s" })
+}
+
+fn verdict(stops: Vec<(&Group<'_>, Stop)>, passed: String, unread: Vec<String>) -> Verdict {
     let mut waits = Vec::new();
     let mut wrong: Vec<(Trouble, Vec<&str>)> = Vec::new();
     for (group, stop) in stops {
@@ -132,7 +145,7 @@ fn verdict(stops: Vec<(&Group<'_>, Stop)>, passed: usize, unread: Vec<String>) -
     if !unread.is_empty() {
         return Verdict::Unknown(unread.join("; "));
     }
-    Verdict::Ok(format!("{passed} group{}", if passed == 1 { "" } else { "s" }))
+    Verdict::Ok(passed)
 }
 
 /// The finding of the first cause, with the names of all groups that have it.

@@ -384,7 +384,8 @@ mod tests {
             {"manager": "kubectl-annotate", "time": "2026-03-01T12:30:00Z", "fieldsV1": {"f:metadata": {"f:annotations": {}}}}
         ]);
         assert_eq!(written(&object), "2026-03-01T11:00:00Z");
-        object["metadata"]["managedFields"][0]["fieldsV1"] = json!({"f:metadata": {}, "f:spec": {"f:replicas": {}}});
+        object["metadata"]["managedFields"][0]["fieldsV1"] =
+            json!({"f:metadata": {}, "f:spec": {"f:replicas": {}}});
         assert_eq!(written(&object), "2026-03-01T11:00:00Z");
     }
 

@@ -5,29 +5,18 @@ use rayfleet_cli_kit::CliError;
 /// Options that are printed, which are flags of `template` under the same names: the shape is reckoned with them.
 const OWN: [&str; 4] = ["max-model-len", "max-num-seqs", "gpu-memory-utilization", "kv-cache-dtype"];
 
-/// Other options of vLLM that change what the shape is reckoned with, or what the manifest has elsewhere; with what to do instead.
-const OTHERS: [(&str, &str); 14] = [
+/// Other options of vLLM that change what the shape is reckoned with; with what to do instead. Those that a fleet may not have are
+/// refused with the fleet.
+const OTHERS: [(&str, &str); 6] = [
     ("dtype", "the precision is that of the model's config.json: name another model, or give its --config"),
     ("quantization", "the precision is that of the model: name the quantized model, or give its --config"),
     ("kv-cache-memory-bytes", "the cache gets what --gpu-memory-utilization of template leaves: give that"),
     ("num-gpu-blocks-override", "the cache gets what --gpu-memory-utilization of template leaves: give that"),
-    ("tensor-parallel-size", "it follows from the model and --gpu; --explain says how"),
-    ("pipeline-parallel-size", "it follows from the model and --gpu; --explain says how"),
-    ("data-parallel-size", "a fleet has groups for that: give --replicas of template"),
     ("cpu-offload-gb", "weights are reckoned on the GPUs: choose one with more memory with --gpu"),
-    ("max-num-batched-tokens", "activations are reckoned with vLLM's default: change it in the manifest, with room beside it"),
-    ("model", "name the model, or give its --config, and --source for where it is"),
-    ("served-model-name", "give it as --served-model-name of template"),
-    ("port", "change spec.model.port in the manifest: gate and Service go by it"),
-    ("host", "leave it out: gate and Service reach the engine at its pod's address"),
-    ("distributed-executor-backend", "leave it out: ranks are actors of Ray in every fleet"),
-];
-/// Their short forms.
-const SHORT: [(&str, &str); 4] = [
-    ("-tp", "tensor-parallel-size"),
-    ("-pp", "pipeline-parallel-size"),
-    ("-dp", "data-parallel-size"),
-    ("-q", "quantization"),
+    (
+        "max-num-batched-tokens",
+        "activations are reckoned with vLLM's default: change it in the manifest, with room beside it",
+    ),
 ];
 
 /// Refuses an argument that says nothing, or would say otherwise what the shape was reckoned with.
@@ -58,9 +47,8 @@ pub(super) fn check(arg: &str) -> Result<(), CliError> {
 
 /// The option of [`OTHERS`] that an argument is.
 fn other(arg: &str) -> Option<(&'static str, &'static str)> {
-    let word = arg.split('=').next().unwrap_or_default();
-    let short = SHORT.into_iter().find(|(short, _)| *short == word).map(|(_, name)| name.to_owned());
-    let name = short.or_else(|| option(arg))?;
+    let short = arg.split('=').next() == Some("-q");
+    let name = if short { Some("quantization".to_owned()) } else { option(arg) }?;
     // Its beginning may stand for others, too; the whole name may not.
     OTHERS.into_iter().find(|(other, _)| *other == name)
 }
@@ -92,15 +80,19 @@ mod tests {
         }
         assert!(check("--max_num_seqs=4").unwrap_err().cure.unwrap().contains("--max-num-seqs of template"));
         for arg in [
-            "--dtype=float32", "--dtype", "--quantization=fp8", "--kv-cache-memory-bytes=1", "--kv_cache_memory_bytes=1",
-            "--max-num-batched-tokens=8", "-tp", "-tp=2", "-q=fp8", "--cpu-offload-gb=10", "--port=1",
+            "--dtype=float32",
+            "--dtype",
+            "--quantization=fp8",
+            "--kv-cache-memory-bytes=1",
+            "--kv_cache_memory_bytes=1",
+            "--max-num-batched-tokens=8",
+            "-q=fp8",
+            "--cpu-offload-gb=10",
         ] {
             let fault = check(arg).unwrap_err();
             assert!(fault.message.contains("would not fit it") && fault.cure.is_some(), "{arg}: {fault}");
         }
-        for arg in
-            ["100", "-O3", "--", "--seed=1", "--kv-cache-dtype-skip-layers"]
-        {
+        for arg in ["100", "-O3", "--", "--seed=1", "--kv-cache-dtype-skip-layers"] {
             check(arg).unwrap();
         }
     }

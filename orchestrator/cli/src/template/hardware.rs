@@ -6,8 +6,8 @@ use rayfleet_templates::{Catalogue, Choice, Demand, Gpu};
 use super::args::TemplateArgs;
 use super::cluster::{self, Picked, Pool};
 use super::grammar::is_label;
-use super::site::Site;
 use super::shape;
+use super::site::Site;
 use super::subject::Subject;
 
 /// The GPU of the command line.

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use rayfleet_api::names;
 use rayfleet_templates::explain::count;
 
-use super::site::Toleration;
 use super::resources::PerGpu;
+use super::site::Toleration;
 use super::values::Values;
 use super::yaml::{labels, map, scalar};
 

@@ -130,6 +130,22 @@ fn what_bounds_have_cut_is_said_below_all_and_in_the_document() {
 }
 
 #[test]
+fn pods_of_a_tenant_with_kuberays_label_do_not_hide_the_operator() {
+    let mut world = World::new();
+    world
+        .operators
+        .extend((0..9).map(|number| system_pod("a-tenant", &format!("kuberay-operator-{number}"))));
+    world.operators.extend((0..9).map(|number| system_pod("serving", &format!("kuberay-operator-{number}"))));
+    // The list of the API server is in the order of names.
+    world.operators.sort_by_key(|pod| pod["metadata"]["namespace"].to_string());
+    world.answers = |facts| facts.rayclusters = Err(NoAnswer::Missing);
+    let kuberay = step(&world.facts(), Link::KubeRay);
+    let shown = format!("{:?}", kuberay.finding);
+    assert!(shown.contains("in namespace default: pod kuberay-operator-7f9d"), "{shown}");
+    assert!(shown.contains("14 pods more have the label"), "{shown}");
+}
+
+#[test]
 fn a_pod_with_kuberays_label_neither_hides_nor_fakes_kuberay() {
     let mut world = World::new();
     let mut fake = system_pod("tenant", "kuberay-operator-fake");

@@ -54,11 +54,14 @@ fn plans_agree_with_what_then_happens() {
     assert!(report.failures.is_empty(), "{}", report.text());
     let all = changes();
     assert_eq!(planned.len(), all.len());
-    let all: Vec<Compared> = all.iter().zip(&planned).map(|(change, planned)| compared(change, planned)).collect();
+    let all: Vec<Compared> =
+        all.iter().zip(&planned).map(|(change, planned)| compared(change, planned)).collect();
     println!("{}", table(&all));
     let wrong: Vec<String> = all
         .iter()
-        .flat_map(|it| it.differences().into_iter().map(move |difference| format!("{}: {difference}", it.change)))
+        .flat_map(|it| {
+            it.differences().into_iter().map(move |difference| format!("{}: {difference}", it.change))
+        })
         .collect();
     assert!(wrong.is_empty(), "{}\n{}", wrong.join("\n"), table(&all));
 }

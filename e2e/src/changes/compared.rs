@@ -157,7 +157,10 @@ mod tests {
             (|it| it.happened.most_groups = 4, "the plan has 3 groups at the most, it was 4"),
             (|it| it.happened.seconds = 41.0, "planned for 50 s, it took 41.0 s"),
             (|it| it.happened.seconds = 63.0, "planned for 50 s, it took 63.0 s"),
-            (|it| it.happened.steps.clear(), "other steps than planned; planned:\n  create f-b-2 (b)\nhappened:\n"),
+            (
+                |it| it.happened.steps.clear(),
+                "other steps than planned; planned:\n  create f-b-2 (b)\nhappened:\n",
+            ),
         ];
         for (change, says) in cases {
             assert_eq!(compared(change), [says]);

@@ -56,7 +56,8 @@ impl End {
         let Some(status) = fleet.status.as_ref() else { return false };
         let seen = status.observed_generation == fleet.metadata.generation;
         let step = status.rollout.as_ref().map(|rollout| rollout.step);
-        let stalled = |type_: &str| status.conditions.iter().any(|it| it.type_ == type_ && it.status == "True");
+        let stalled =
+            |type_: &str| status.conditions.iter().any(|it| it.type_ == type_ && it.status == "True");
         match self {
             // A partition leaves groups of the revision before.
             Self::Complete => seen && step == Some(RolloutStep::Complete) && ready::whole(fleet),
@@ -121,8 +122,10 @@ fn partition(manifest: Manifest, partition: u32) -> anyhow::Result<Manifest> {
     manifest.with("/spec/strategy/rollingUpdate/partition", json!(partition))
 }
 
-const POD_SPECS: [&str; 2] =
-    ["/spec/template/spec/headGroupSpec/template/spec", "/spec/template/spec/workerGroupSpecs/0/template/spec"];
+const POD_SPECS: [&str; 2] = [
+    "/spec/template/spec/headGroupSpec/template/spec",
+    "/spec/template/spec/workerGroupSpecs/0/template/spec",
+];
 
 /// A label that no node has.
 fn nowhere(manifest: Manifest) -> anyhow::Result<Manifest> {

@@ -53,9 +53,7 @@ impl Diagnosis {
     /// What was said of a fleet so far, each once, in order.
     pub fn of(&self, fleet: &str) -> Vec<Said> {
         let all = self.said.lock().unwrap_or_else(PoisonError::into_inner);
-        let is = |said: &&Said| {
-            said.fleet.as_ref().is_none_or(|key| key.rsplit('/').next() == Some(fleet))
-        };
+        let is = |said: &&Said| said.fleet.as_ref().is_none_or(|key| key.rsplit('/').next() == Some(fleet));
         all.iter().filter(is).cloned().collect()
     }
 
@@ -90,7 +88,12 @@ impl Said {
 
     /// A row of a table in Markdown.
     pub fn row(&self, fault: &str) -> String {
-        format!("| {fault} | {} | {} | {:.0} s |", self.link, self.what.replace('|', "\\|"), self.seconds.ceil())
+        format!(
+            "| {fault} | {} | {} | {:.0} s |",
+            self.link,
+            self.what.replace('|', "\\|"),
+            self.seconds.ceil()
+        )
     }
 }
 
@@ -101,9 +104,9 @@ async fn ask(tools: Tools, said: Arc<Mutex<Vec<Said>>>, start: Instant) {
             let seconds = clock::seconds_since(start);
             let mut said = said.lock().unwrap_or_else(PoisonError::into_inner);
             for new in found {
-                let known = said.iter().any(|old| {
-                    (&old.fleet, &old.link, &old.what) == (&new.fleet, &new.link, &new.what)
-                });
+                let known = said
+                    .iter()
+                    .any(|old| (&old.fleet, &old.link, &old.what) == (&new.fleet, &new.link, &new.what));
                 if !known {
                     said.push(Said { seconds, ..new });
                 }
@@ -151,7 +154,8 @@ mod tests {
     use super::*;
 
     fn document() -> Value {
-        let finding = json!({"subject": {}, "what": "group f-0: RankDied 2s ago", "evidence": [], "cure": "read"});
+        let finding =
+            json!({"subject": {}, "what": "group f-0: RankDied 2s ago", "evidence": [], "cure": "read"});
         json!({
             "wrong": true, "cut": false,
             "first": [{"fleet": "n/f", "finding": finding}],

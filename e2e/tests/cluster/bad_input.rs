@@ -199,7 +199,7 @@ fn hopeless() -> anyhow::Result<Vec<Hopeless>> {
             model,
             &[ABSENT_MODEL, "group no-model-", "correct the path"],
             soon * 5,
-            &[("Engine", "JobEnded")],
+            &[("Engine", "JobEnded"), ("Engine", "EngineDied")],
         ),
     ])
 }

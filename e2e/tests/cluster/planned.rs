@@ -93,7 +93,9 @@ async fn carried_out(
         most_groups: extremes.most,
         seconds,
     };
-    suite.console.say(format_args!("planned {} s, took {seconds:.1} s; {:?}", planned.seconds, planned.times));
+    suite
+        .console
+        .say(format_args!("planned {} s, took {seconds:.1} s; {:?}", planned.seconds, planned.times));
     let end = change.end.as_str();
     let seen = planned.times_seen && planned.times.end_seen;
     Ok((Compared { change: change.name, end, seen, planned, happened }, journal.last_lines()))

@@ -17,7 +17,8 @@ pub(crate) async fn by_drain(suite: &Suite) -> anyhow::Result<()> {
     let (fleet, before) = light::ensure_fleet(suite, &light::bounded(1, 0)?).await?;
     let revision = light::only_revision(&before)?;
     let victim = groups(&before).first().context("the fleet has no group")?.name.to_string();
-    let of_others = |pods: Vec<FleetPod>| uids(&pods.into_iter().filter(|pod| pod.group != victim).collect::<Vec<_>>());
+    let of_others =
+        |pods: Vec<FleetPod>| uids(&pods.into_iter().filter(|pod| pod.group != victim).collect::<Vec<_>>());
     let others = of_others(pods(&fleet).await?);
     let bounds = Bounds { ready: REPLICAS, groups: REPLICAS + 1 };
     suite

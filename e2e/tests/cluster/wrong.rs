@@ -21,7 +21,11 @@ use crate::suite::{Connections, Suite};
 
 const ABSENT_MODEL: &str = "/var/lib/rayfleet-local/models/absent";
 /// While it is tried, and from then on until somebody corrects it.
-const DIAGNOSIS: Cause = &[("Engine", "JobEnded"), ("Rollout", "the revision that the spec asks for has failed")];
+const DIAGNOSIS: Cause = &[
+    ("Engine", "JobEnded"),
+    ("Engine", "EngineDied"),
+    ("Rollout", "the revision that the spec asks for has failed"),
+];
 const SOON: Duration = Duration::from_secs(10);
 /// Engine restarts before a start counts as failed.
 const RESTARTS: u32 = 1;

@@ -79,8 +79,7 @@ mod tests {
             (13, Some((Phase::Stopping, Goal::Retire, 1))),
             (20, None),
         ]);
-        let expected =
-            EndingTimes { drain_seconds: Some(4), stop_seconds: None, end_seconds: Some(7) };
+        let expected = EndingTimes { drain_seconds: Some(4), stop_seconds: None, end_seconds: Some(7) };
         assert_eq!(times, Some(expected));
     }
 
@@ -91,8 +90,7 @@ mod tests {
             (6, Some((Phase::Stopping, Goal::SwapEngine, 1))),
             (8, Some((Phase::Provisioning, Goal::Serve, 2))),
         ];
-        let expected =
-            EndingTimes { drain_seconds: Some(6), stop_seconds: Some(2), end_seconds: None };
+        let expected = EndingTimes { drain_seconds: Some(6), stop_seconds: Some(2), end_seconds: None };
         assert_eq!(through(&swap), Some(expected));
         // Its engine had ended by then: nothing was stopped.
         let at_once = [swap[0], (6, swap[2].1)];

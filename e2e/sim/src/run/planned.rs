@@ -35,7 +35,13 @@ pub(super) struct Planner {
 
 impl Planner {
     /// Plans a change. `fleet` is the fleet as it would be.
-    pub(super) fn plan(&mut self, api: &ApiServer, before: &Value, fleet: &Value, at: Duration) -> Result<(), String> {
+    pub(super) fn plan(
+        &mut self,
+        api: &ApiServer,
+        before: &Value,
+        fleet: &Value,
+        at: Duration,
+    ) -> Result<(), String> {
         let (before, raw) = (typed(before)?, typed(fleet)?);
         self.known.push(valid(&before)?);
         let status = before.status.clone().unwrap_or_default();
@@ -76,9 +82,8 @@ fn typed(fleet: &Value) -> Result<RayClusterFleet, String> {
 }
 
 fn valid(fleet: &RayClusterFleet) -> Result<ValidFleet, String> {
-    ValidFleet::new(fleet).map_err(|problems| {
-        problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
-    })
+    ValidFleet::new(fleet)
+        .map_err(|problems| problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
 }
 
 fn capacity(api: &ApiServer, viewer: &Viewer) -> Capacity {

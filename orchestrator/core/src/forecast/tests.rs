@@ -164,7 +164,11 @@ fn what_was_seen_of_ends_is_calculated_with() {
     };
     assert_eq!(pace(&status(Some(4), Some(9), Some(2))), ([4, 2, 7], true));
     assert_eq!(pace(&status(Some(4), None, None)), ([4, 0, 30], false));
-    assert_eq!(pace(&status(Some(400), Some(1), Some(2))), ([60, 2, 0], true), "no longer than drain.timeout");
+    assert_eq!(
+        pace(&status(Some(400), Some(1), Some(2))),
+        ([60, 2, 0], true),
+        "no longer than drain.timeout"
+    );
 }
 
 #[test]

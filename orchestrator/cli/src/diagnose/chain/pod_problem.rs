@@ -22,10 +22,19 @@ pub(super) fn problem(pod: &Pod) -> Option<PodProblem> {
     containers(pod).find_map(|container| {
         let waiting = container.state.as_ref()?.waiting.as_ref()?;
         let reason = waiting.reason.clone().filter(|reason| STUCK.contains(&reason.as_str()))?;
+        if waiting.message.as_deref().is_some_and(is_not_listed_yet) {
+            return None;
+        }
         let problem = PodProblem { reason, message: text(waiting.message.as_ref()), subject: String::new() };
         let subject = if problem.no_image() { container.image.clone() } else { container.name.clone() };
         Some(PodProblem { subject, ..problem })
     })
+}
+
+/// A kubelet that is busy has not listed a Secret or ConfigMap yet and asks again within seconds: `failed to sync secret cache: timed
+/// out waiting for the condition` (Kubernetes 1.36, `pkg/kubelet/util/manager`).
+fn is_not_listed_yet(message: &str) -> bool {
+    message.contains("failed to sync") && message.contains("cache: timed out")
 }
 
 /// Init containers, then containers.
@@ -103,4 +112,26 @@ pub(super) fn in_words(pod: &Pod) -> String {
     let phase = pod.status.phase.as_deref().unwrap_or("Unknown");
     let ready = if is_ready(pod) { "ready" } else { "not ready" };
     format!("pod {name}{node}: {phase}, {ready}")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn waits(message: &str) -> Pod {
+        let waiting = json!({"reason": "CreateContainerConfigError", "message": message});
+        let status =
+            json!({"name": "ray", "image": "ray:1", "restartCount": 0, "state": {"waiting": waiting}});
+        let pod = json!({"metadata": {"name": "p"}, "spec": {}, "status": {"containerStatuses": [status]}});
+        serde_json::from_value(pod).unwrap()
+    }
+
+    #[test]
+    fn a_kubelet_that_is_only_late_is_no_problem() {
+        let late = waits("failed to sync secret cache: timed out waiting for the condition");
+        assert_eq!(problem(&late), None);
+        assert!(problem(&waits("secret \"token\" not found")).is_some());
+    }
 }

@@ -38,7 +38,10 @@ pub(super) async fn run(
         ));
     }
     let ask = json!({"metadata": {"annotations": {ANNOTATION_REPLACE: "true"}}});
-    fleets.patch_at(&rayclusters(&fleets.namespace), name, &ask).await.map_err(|fault| may_not(fault, fleets))?;
+    fleets
+        .patch_at(&rayclusters(&fleets.namespace), name, &ask)
+        .await
+        .map_err(|fault| may_not(fault, fleets))?;
     terminal.print(&format!("group {name} of fleet {fleet} is to be replaced\n"))?;
     let mut steps = Steps::new(terminal);
     let wait = wait(target, fleets, &mut steps);

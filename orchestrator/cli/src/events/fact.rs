@@ -19,7 +19,11 @@ pub(super) struct Fact {
 }
 
 impl Fact {
-    pub(super) fn new(at: Option<Timestamp>, reason: impl Into<String>, message: impl Into<String>) -> Option<Self> {
+    pub(super) fn new(
+        at: Option<Timestamp>,
+        reason: impl Into<String>,
+        message: impl Into<String>,
+    ) -> Option<Self> {
         Some(Self { at: at?, warning: false, reason: reason.into(), message: message.into() })
     }
 

@@ -181,7 +181,9 @@ impl Reading {
     fn why(&self, error: &Error) -> String {
         match error {
             Error::Api(status) => one_line(&cut(&status.message, LONGEST)),
-            other => error::reading(other, &self.context.fleets.server, "pods/log", Some(&self.namespace)).message,
+            other => {
+                error::reading(other, &self.context.fleets.server, "pods/log", Some(&self.namespace)).message
+            }
         }
     }
 

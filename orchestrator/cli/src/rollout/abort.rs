@@ -6,10 +6,10 @@ use rayfleet_cli_kit::{CliError, Terminal};
 use serde_json::json;
 
 use super::undo::operations;
-use crate::rollout::args::FleetArg;
 use crate::error::OBJECT;
 use crate::fleets::Fleets;
 use crate::revisions::{self, Revision};
+use crate::rollout::args::FleetArg;
 use crate::view::Fleet;
 
 pub(super) async fn run(args: &FleetArg, fleets: &Fleets, terminal: &Terminal) -> Result<(), CliError> {

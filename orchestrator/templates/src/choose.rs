@@ -246,16 +246,12 @@ fn notes(model: &Model, gpu: &Gpu, demand: &Demand, chosen: Option<&Fit>) -> Vec
     let mut notes: Vec<String> = link_warning(gpu, tensor).into_iter().collect();
     if let (Some(data), experts @ 1..) = (demand.data.filter(|data| *data > 1), model.experts()) {
         notes.push(format!(
-            "{data} engines share the {experts} experts (--enable-expert-parallel): each has its own cache, and every layer \
-             exchanges tokens between all ranks, which wants a fast network between nodes; buffers of that exchange are \
+            "{data} engines share the {experts} experts: every layer exchanges tokens between all ranks, in buffers that are \
              not counted"
         ));
     } else if model.experts() > 0 && chosen.is_some_and(|fit| fit.shape.nodes > 1) {
-        notes.push(
-            "pipeline stages between nodes pass on one hidden state a token, which any network carries; --data 2 reckons \
-             with data-parallel engines that share the experts instead, for a fast network between nodes"
-                .to_owned(),
-        );
+        let note = "stages run over any network; with a fast one between nodes --data 2 has engines share the experts instead";
+        notes.push(note.to_owned());
     }
     if model.vision > 0 {
         notes.push("the vision tower is an estimate, counted whole on every rank".to_owned());

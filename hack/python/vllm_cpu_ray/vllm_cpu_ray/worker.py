@@ -5,6 +5,7 @@ from typing import Any
 from vllm.distributed.parallel_state import get_pp_group
 from vllm.v1.worker.cpu_worker import CPUWorker
 
+from vllm_cpu_ray import experts as experts
 from vllm_cpu_ray import waiting as waiting
 
 

@@ -333,7 +333,7 @@ mod tests {
         assert_eq!(
             ranks(
                 &json!({"data": {"result": {"result": [actor("x", "vllm_Worker_TP1_PP4294967295", "ALIVE", "")]}}}),
-                None
+                shape(1)
             ),
             []
         );

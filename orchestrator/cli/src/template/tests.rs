@@ -323,7 +323,7 @@ fn data_parallel_engines_are_written_with_shared_experts() {
     for wanted in [
         "parallelism: {data: 2, tensor: 8, pipeline: 1}",
         "- --enable-expert-parallel",
-        "a group is 2 nodes of 8 GPUs, data parallel 2 x tensor parallel 8 x pipeline parallel 1; 1 group, 16 GPUs.",
+        "data parallel 2 x tensor parallel 8 x pipeline parallel 1; 1 group, 16 GPUs.",
     ] {
         assert!(shown.contains(wanted), "{wanted} in {shown}");
     }

@@ -57,16 +57,27 @@ type Limits = (f64, f64);
 /// a busy machine sees late. Whether a container or a machine comes back is not known at once.
 type Case = (Fault, &'static str, &'static str, Option<Limits>);
 
-/// What `kubectl rayfleet diagnose` must say first of a fault, whenever it says something.
+/// What `kubectl rayfleet diagnose` must say first of a fault, whenever it says something. What ended a container or a machine is
+/// known later than that pods are not ready and Ray is gone.
 fn diagnosis(fault: Fault) -> Cause {
     match fault {
         Fault::RankKilled => &[("Engine", "RankDied")],
         Fault::CoreKilled | Fault::ApiServerKilled => &[("Engine", "EngineDied")],
         Fault::RankStopped => &[("Engine", "Hung")],
         Fault::DashboardStopped | Fault::PathCut => &[("Placement", "dashboard does not answer")],
-        Fault::RayletKilled => &[("Ray", "lost Ray")],
-        Fault::HeadKilled => &[("Pods", "pods have not all been ready"), ("Engine", "HeadLost")],
-        Fault::NodeLost => &[("Nodes", "is lost"), ("Engine", "NodeLost")],
+        Fault::RayletKilled => &[("Pods", "pods have not all been ready"), ("Ray", "lost Ray")],
+        Fault::HeadKilled => &[
+            ("Pods", "pods have not all been ready"),
+            ("Engine", "HeadLost"),
+            ("Engine", "NotReady"),
+        ],
+        Fault::NodeLost => &[
+            ("Pods", "pods have not all been ready"),
+            ("Ray", "lost Ray"),
+            ("Nodes", "is lost"),
+            ("Nodes", "is not ready"),
+            ("Engine", "NodeLost"),
+        ],
     }
 }
 

@@ -179,7 +179,7 @@ async fn a_deep_observation_compares_the_ranks_with_the_plan() {
 }
 
 /// DP2×TP2 on two nodes, the API server with the first engine: the recorded placement group and ranks as two of each.
-async fn engines(cluster: &Cluster, actors: impl FnOnce(&mut Vec<Value>)) {
+fn engines(cluster: &Cluster, actors: impl FnOnce(&mut Vec<Value>)) {
     let node = |engine: usize| [STAGE_0, STAGE_1][engine];
     let slot = |rank: u32| RankSlot {
         rank,
@@ -234,7 +234,7 @@ async fn engines(cluster: &Cluster, actors: impl FnOnce(&mut Vec<Value>)) {
 #[tokio::test]
 async fn data_parallel_engines_cost_as_many_calls_as_one_and_are_compared_with_the_plan() {
     let cluster = cluster().await;
-    engines(&cluster, |_| ()).await;
+    engines(&cluster, |_| ());
     let engine = cluster.observe(ObserveOptions::full()).await.engine.unwrap();
     assert!(engine.is_placed(), "{:?}", engine.placed);
     let ranks: Vec<_> = engine.placed.unwrap().ranks.iter().map(|r| (r.rank, r.data_rank)).collect();

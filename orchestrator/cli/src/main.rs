@@ -60,7 +60,8 @@ async fn start() -> ExitCode {
     let cli = Cli::parse();
     // Only this program could have installed a provider other than ring.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    match run(&cli).await {
+    // On the heap: what all commands need together is too much for a stack.
+    match Box::pin(run(&cli)).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(fault) => {
             // As kubectl does it, for people in every format.

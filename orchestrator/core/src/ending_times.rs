@@ -59,10 +59,13 @@ mod tests {
         }
     }
 
+    /// A group's phase, goal and launch.
+    type State = (Phase, Goal, u32);
+
     /// One group through these states, each at its second; gives what is known at the end.
-    fn through(states: &[(i64, Option<(Phase, Goal, u32)>)]) -> Option<EndingTimes> {
+    fn through(steps: &[(i64, Option<State>)]) -> Option<EndingTimes> {
         let mut status = RayClusterFleetStatus::default();
-        for (second, state) in states {
+        for (second, state) in steps {
             let groups: Vec<_> =
                 state.iter().map(|(phase, goal, launch)| group(*phase, *goal, *launch, *second)).collect();
             let ending_times = measure(&status, &groups, at(*second));

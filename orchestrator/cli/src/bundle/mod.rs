@@ -54,7 +54,7 @@ pub(crate) async fn run(args: &BundleArgs, fleets: &Fleets, terminal: &Terminal)
     let pack = Pack::begin(&directory, args.max_size).map_err(|error| pack::unwritable(&path, &error))?;
     // Whatever interrupts it, the unfinished file goes with the pack.
     let (manifest, file) = tokio::select! {
-        written = write(args, fleets, pack, terminal) => written?,
+        written = Box::pin(write(args, fleets, pack, terminal)) => written?,
         _ = tokio::signal::ctrl_c() => return Err(CliError::plain("interrupted: no bundle was written")),
     };
     if to_stdout {

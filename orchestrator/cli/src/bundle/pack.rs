@@ -63,7 +63,9 @@ impl Pack {
     /// Adds the objects of a list.
     pub(super) fn list(&mut self, mut entry: Entry, mut objects: Vec<Value>, name: &str) -> io::Result<()> {
         if entry.fault.is_none() {
-            objects.iter_mut().for_each(|object| self.redactor.object(object));
+            for object in &mut objects {
+                self.redactor.object(object);
+            }
             let list = json!({"apiVersion": "v1", "kind": "List", "metadata": {}, "items": objects});
             entry.file = Some(self.file(name, &pretty(&list)?)?);
         }

@@ -61,13 +61,12 @@ pub(super) struct Route<'p> {
 impl<'p> Route<'p> {
     /// `None` for a path that leads to no kind.
     pub(super) fn parse(path: &'p str) -> Option<Self> {
-        let (base, rest) = match path.strip_prefix("/api/v1/") {
-            Some(rest) => ("/api/v1".to_owned(), rest),
-            None => {
-                let mut parts = path.strip_prefix("/apis/")?.splitn(3, '/');
-                let (group, version) = (parts.next()?, parts.next()?);
-                (format!("/apis/{group}/{version}"), parts.next()?)
-            }
+        let (base, rest) = if let Some(rest) = path.strip_prefix("/api/v1/") {
+            ("/api/v1".to_owned(), rest)
+        } else {
+            let mut parts = path.strip_prefix("/apis/")?.splitn(3, '/');
+            let (group, version) = (parts.next()?, parts.next()?);
+            (format!("/apis/{group}/{version}"), parts.next()?)
         };
         let mut parts = rest.splitn(5, '/');
         let (mut plural, mut namespace) = (parts.next()?, None);
@@ -76,8 +75,8 @@ impl<'p> Route<'p> {
         if let ("namespaces", Some(of), Some(kind)) = (plural, name, below) {
             (namespace, plural, name, below) = (Some(of), kind, parts.next(), parts.next());
         }
-        let named = |part: &Option<&str>| part.is_none_or(|part| !part.is_empty());
-        let whole = !plural.is_empty() && named(&namespace) && named(&name);
+        let named = |part: Option<&str>| part.is_none_or(|part| !part.is_empty());
+        let whole = !plural.is_empty() && named(namespace) && named(name);
         whole.then(|| Self { collection: format!("{base}/{plural}"), namespace, name, below })
     }
 }

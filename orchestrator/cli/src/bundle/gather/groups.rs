@@ -183,7 +183,7 @@ impl Asking<'_> {
     async fn list(&mut self, name: &str, path: &str) -> Option<Value> {
         let answer = self.answer(path, LONGEST_LIST).await;
         let value = answer.as_ref().ok().and_then(|tail| serde_json::from_slice(&tail.bytes).ok());
-        self.put(format!("{name}.json"), path, answer);
+        self.put(&format!("{name}.json"), path, answer);
         value
     }
 
@@ -195,7 +195,7 @@ impl Asking<'_> {
         if let (Ok(tail), Some(seconds)) = (&mut answer, self.bounds.since_seconds) {
             since(tail, seconds, self.began);
         }
-        self.put(format!("{name}.log"), &path, answer);
+        self.put(&format!("{name}.log"), &path, answer);
     }
 
     async fn answer(&self, path: &str, most: usize) -> Result<Tail, Fault> {
@@ -209,7 +209,7 @@ impl Asking<'_> {
         }
     }
 
-    fn put(&mut self, name: String, path: &str, answer: Result<Tail, Fault>) {
+    fn put(&mut self, name: &str, path: &str, answer: Result<Tail, Fault>) {
         let url = self.dashboard.url(path);
         let (path, query) = url.split_once('?').unwrap_or((&url, ""));
         let query = Query::parse(query).without(&crate::bundle::replay::BOUNDS);

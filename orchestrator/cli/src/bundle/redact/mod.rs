@@ -82,10 +82,14 @@ impl Redactor {
             }
             Value::Array(items) => {
                 hide_behind_flags(items);
-                items.iter_mut().for_each(|item| self.value(item, depth));
+                for item in items {
+                    self.value(item, depth);
+                }
             }
             Value::Object(fields) => {
-                COPIES.iter().for_each(|copy| drop(fields.remove(*copy)));
+                for copy in COPIES {
+                    fields.remove(copy);
+                }
                 if is_variable(fields).is_some_and(is_secret_variable) {
                     fields.insert("value".to_owned(), HIDDEN.into());
                 }
@@ -163,11 +167,13 @@ fn learn(value: &Value, found: &mut BTreeSet<String>) {
     match value {
         Value::Array(items) => {
             for_arguments(&mut items.clone(), |item| found.extend(item.as_str().map(str::to_owned)));
-            items.iter().for_each(|item| learn(item, found));
+            for item in items {
+                learn(item, found);
+            }
         }
         Value::Object(fields) => {
             let is_secret = |name: &&str| is_secret_variable(name) && is_worth_learning(name);
-            if is_variable(fields).filter(is_secret).is_some() {
+            if is_variable(fields).is_some_and(|name| is_secret(&name)) {
                 found.extend(fields.get("value").and_then(Value::as_str).map(str::to_owned));
             }
             for (name, field) in fields {
@@ -256,7 +262,9 @@ mod tests {
         ];
         let names = BTreeSet::from(["llama-bcdfgh-0-head-x2b4f".to_owned()]);
         let redactor = Redactor::of(&objects, &names);
-        objects.iter_mut().for_each(|object| redactor.object(object));
+        for object in &mut objects {
+            redactor.object(object);
+        }
         assert_eq!(objects[0]["env"][0]["value"], HIDDEN);
         assert_eq!(objects[0]["env"][1]["value"], HIDDEN);
         assert_eq!(

@@ -36,7 +36,7 @@ static RULES: [Rule; 9] = [
         ),
         |found| format!("{}{}{HIDDEN}", &found[1], &found[2]),
     ),
-    (pattern!(r#"(?i)\b(bearer|basic)(\s+|%20)[A-Za-z0-9._~+/=:-]{8,}"#), |found| {
+    (pattern!(r"(?i)\b(bearer|basic)(\s+|%20)[A-Za-z0-9._~+/=:-]{8,}"), |found| {
         format!("{}{}{HIDDEN}", &found[1], &found[2])
     }),
     // Up to the last @ in front of the host: a password may hold one.

@@ -259,8 +259,7 @@ async fn a_rank_is_of_the_engine_whose_gpu_it_holds() {
             "class_name": "RayWorkerProc", "name": "vllm_Worker_2_TP0", "state": "ALIVE", "node_id": STAGE_1,
             "placement_group_id": "another",
         }));
-    })
-    .await;
+    });
     let placed = cluster.observe(ObserveOptions::full()).await.engine.unwrap().placed.unwrap();
     let said: Vec<String> = placed.differences.iter().map(ToString::to_string).collect();
     let foreign =

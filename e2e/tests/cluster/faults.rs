@@ -66,11 +66,9 @@ fn diagnosis(fault: Fault) -> Cause {
         Fault::RankStopped => &[("Engine", "Hung")],
         Fault::DashboardStopped | Fault::PathCut => &[("Placement", "dashboard does not answer")],
         Fault::RayletKilled => &[("Pods", "pods have not all been ready"), ("Ray", "lost Ray")],
-        Fault::HeadKilled => &[
-            ("Pods", "pods have not all been ready"),
-            ("Engine", "HeadLost"),
-            ("Engine", "NotReady"),
-        ],
+        Fault::HeadKilled => {
+            &[("Pods", "pods have not all been ready"), ("Engine", "HeadLost"), ("Engine", "NotReady")]
+        }
         Fault::NodeLost => &[
             ("Pods", "pods have not all been ready"),
             ("Ray", "lost Ray"),

@@ -188,7 +188,8 @@ impl Replay {
         let mut length = 0_usize;
         for (key, text) in lists.iter().flat_map(|objects| objects.iter()) {
             let here = route.namespace.is_none_or(|namespace| namespace == key.0);
-            let is_selected = || serde_json::from_str::<Value>(text).is_ok_and(|object| selection.takes(&object));
+            let is_selected =
+                || serde_json::from_str::<Value>(text).is_ok_and(|object| selection.takes(&object));
             if here && !taken.contains_key(key) && is_selected() {
                 length = length.saturating_add(text.len());
                 if length > LONGEST {

@@ -10,7 +10,6 @@ use clap::{Parser, Subcommand};
 use kube::Client;
 use ray_bridge::{Bridge, Limits};
 use rayfleet_orchestrator::{Namespaces, Orchestrator};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// Threads of the runtime free what others have allocated, all the time.
 #[global_allocator]
@@ -94,24 +93,8 @@ async fn client() -> anyhow::Result<Client> {
     Ok(Client::try_from(config)?)
 }
 
-/// Most open files that are asked for, which Linux grants unless it was told otherwise.
-const MOST_FILES: u64 = 1 << 20;
-
-/// Raises the limit of open files to what this process may have: a group takes some four and one for each of its pods, and what starts
-/// containers often allows 1024 unless more is asked for.
-fn allow_files() {
-    let limit = getrlimit(Resource::Nofile);
-    let most = limit.maximum.unwrap_or(MOST_FILES).min(MOST_FILES);
-    if limit.current.is_some_and(|current| current < most)
-        && let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: Some(most), ..limit })
-    {
-        tracing::warn!(%error, ?limit, "the limit of open files stays as it is");
-    }
-}
-
 async fn run(arguments: Arguments) -> anyhow::Result<()> {
     log(arguments.log_json);
-    allow_files();
     let orchestrator = Orchestrator {
         client: client().await?,
         bridge: Bridge::new(Limits::default()).context("the HTTP client for Ray dashboards")?,

@@ -40,15 +40,12 @@ mod lean;
 pub mod observe;
 pub mod placement;
 mod retry;
-mod sign;
 
 pub use bridge::{Bridge, LaunchError, Launched, Target};
 pub use http::{
-    Call, CallError, CallErrorKind, HELD_SILENCE, HeldEnd, InvalidToken, Limits, Sent, SetupError, Token,
-    Unreached, Wire,
+    Call, CallError, CallErrorKind, InvalidToken, Limits, Sent, SetupError, Token, Unreached, Wire,
 };
 pub use id::{InvalidSubmissionId, NodeId, SubmissionId};
-pub use sign::{Held, Sign};
 
 /// `http://<address>:<port>`, an IPv6 address in brackets; `None` if `ip` is no address or host name.
 pub fn base_of(ip: &str, port: u16) -> Option<url::Url> {

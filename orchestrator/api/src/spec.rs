@@ -13,9 +13,10 @@ pub use ray_bridge_model::{
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::status::RayClusterFleetStatus;
-use crate::{FieldError, Shared, schema};
+use crate::{FieldError, schema};
 
 /// Groups that a fleet may ask for; see [`MOST_GROUPS`].
 pub const MOST_REPLICAS: u32 = 500;
@@ -109,7 +110,7 @@ pub struct RayClusterTemplate {
     pub metadata: Option<TemplateMetadata>,
     /// A RayClusterSpec of the KubeRay that is installed; its fields are passed on unchanged.
     #[schemars(schema_with = "schema::ray_cluster_spec")]
-    pub spec: Shared,
+    pub spec: Value,
 }
 
 /// The part of an object's metadata that a template may set.

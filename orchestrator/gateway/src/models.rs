@@ -96,11 +96,6 @@ impl Sink<Fleet> for Models {
         fleet.key.clone()
     }
 
-    fn knows(&self, _: &Key, _: &str) -> bool {
-        // They are small, and read in no time.
-        false
-    }
-
     fn listing(&self, _: &Scope) {}
 
     fn list(&self, fleets: Vec<Fleet>) {
@@ -137,11 +132,6 @@ impl Sink<Slice> for Models {
 
     fn key(&self, slice: &Slice) -> Key {
         slice.key.clone()
-    }
-
-    fn knows(&self, _: &Key, _: &str) -> bool {
-        // They are small, and read in no time.
-        false
     }
 
     fn listing(&self, _: &Scope) {}

@@ -1,13 +1,9 @@
 //! Whether a group's machines give signs of life, asked beside its Ray and its engine.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::task::Poll;
-use std::time::Instant;
 
-use futures::FutureExt as _;
-use futures::future::{join, join_all, poll_fn};
-use ray_bridge::{Bridge, HELD_SILENCE, Held, HeldEnd};
+use futures::future::{join, join_all};
+use ray_bridge::Bridge;
 use tokio::sync::watch;
 
 use super::assignment::Assignment;
@@ -25,72 +21,19 @@ pub(super) async fn listen(
         .await;
 }
 
-/// A connection to each is kept: while the kernels keep it, nobody need be asked.
 async fn ask_workers(bridge: &Bridge, reachability: &Reachability, assignment: &watch::Receiver<Assignment>) {
-    let mut held: BTreeMap<String, Held> = BTreeMap::new();
     loop {
         let (group, pods) = current(assignment);
-        let (group, asked) = (&group, clock::monotonic());
-        reachability.probing(group, &pods.ips, pods.well, asked);
-        let workers = || pods.ips.iter().filter(|ip| pods.head_ip.as_ref() != Some(*ip));
-        held.retain(|ip, _| workers().any(|worker| worker == ip));
-        let doubted = reachability.wants_witnesses(&group.namespace, asked);
-        let mut unasked = Vec::new();
-        for ip in workers() {
-            if held.contains_key(ip) && !doubted {
-                reachability.record_held(group, ip, asked);
-            } else {
-                unasked.push((ip, held.contains_key(ip)));
-            }
-        }
+        let asked = clock::monotonic();
+        reachability.probing(&group, &pods.ips, pods.well, asked);
+        let workers = pods.ips.iter().filter(|ip| pods.head_ip.as_ref() != Some(*ip));
+        let group = &group;
         // Each answer counts when it comes: a dead machine takes a second to be silent.
-        let signs = join_all(unasked.into_iter().map(|(ip, is_held)| async move {
-            let (answered, taken) = if is_held {
-                (bridge.sign_of(ip).await.answered(), None)
-            } else {
-                let sign = bridge.hold(ip).await;
-                (sign.answered(), sign.given())
-            };
-            if let Some(answered) = answered {
-                reachability.record_connection(group, ip, answered, asked);
-            }
-            Some((ip.clone(), taken?))
-        }));
-        held.extend(signs.await.into_iter().flatten());
-        until_silence(&mut held, reachability, group, clock::slot(asked + ASK)).await;
-    }
-}
-
-/// Waits until a moment, or until machines whose connections were kept are silent. Whose machine has closed it is asked at that moment.
-async fn until_silence(
-    held: &mut BTreeMap<String, Held>,
-    reachability: &Reachability,
-    group: &GroupKey,
-    until: Instant,
-) {
-    let sleep = tokio::time::sleep_until(until.into());
-    let silent = poll_fn(|context| {
-        let mut silent = Vec::new();
-        held.retain(|ip, connection| match connection.poll_unpin(context) {
-            Poll::Pending => true,
-            Poll::Ready(HeldEnd::Closed) => false,
-            Poll::Ready(HeldEnd::Silent) => {
-                silent.push(ip.clone());
-                false
-            }
-        });
-        if silent.is_empty() { Poll::Pending } else { Poll::Ready(silent) }
-    });
-    tokio::select! {
-        biased;
-        silent = silent => {
-            let now = clock::monotonic();
-            let last = now.checked_sub(HELD_SILENCE).unwrap_or(now);
-            for ip in silent {
-                reachability.record_silence(group, &ip, last, now);
-            }
-        }
-        () = sleep => {}
+        join_all(workers.map(|ip| async move {
+            reachability.record_connection(group, ip, bridge.gives_sign(ip).await, asked);
+        }))
+        .await;
+        tokio::time::sleep_until(clock::slot(asked + ASK).into()).await;
     }
 }
 
@@ -102,9 +45,7 @@ async fn ask_head(bridge: &Bridge, reachability: &Reachability, assignment: &wat
         let next = match (&pods.head_ip, reachability.watched_until(&group, asked)) {
             (_, Some(until)) => until.min(asked + ASK),
             (Some(ip), None) => {
-                if let Some(answered) = bridge.sign_of(ip).await.answered() {
-                    reachability.record_connection(&group, ip, answered, asked);
-                }
+                reachability.record_connection(&group, ip, bridge.gives_sign(ip).await, asked);
                 asked + ASK
             }
             (None, None) => asked + ASK,

@@ -1,5 +1,5 @@
-//! Who is heard from here, over all groups: does a pod's address take connections, or keep one? The kernel answers for those, so a busy
-//! pod does not count as dead, and a machine without power is missed long before Ray or Kubernetes miss it. Whoever hears nobody at all may be
+//! Who is heard from here, over all groups: does a pod's address take connections? The kernel answers those, so a busy pod does not
+//! count as dead, and a machine without power is missed long before Ray or Kubernetes miss it. Whoever hears nobody at all may be
 //! cut off himself, so a silence counts against a machine only beside somebody who was heard meanwhile. No calls; no decision about
 //! a group.
 
@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use ray_bridge::HELD_SILENCE;
 use rayfleet_core::observed::Reach;
 use tokio::sync::Notify;
 
@@ -26,11 +25,6 @@ const WITNESS: Duration = Duration::from_secs(3);
 const NO_REPLY: Duration = Duration::from_secs(10);
 /// An engine whose watch brought nothing for this long is asked: its signs of life come every two seconds.
 const WATCHED: Duration = Duration::from_millis(2500);
-/// A machine whose connection is kept was heard at least this long ago: when it falls silent, and a second until we hear of that.
-const HELD: Duration = HELD_SILENCE.saturating_add(Duration::from_secs(1));
-/// For this long after a machine was heard last all others of its namespace are asked, though their connections are kept: what these say
-/// is too old for a witness.
-const DOUBTED: Duration = Duration::from_secs(15);
 /// A group that nobody has asked for this long counts for nothing.
 const ASKED: Duration = Duration::from_secs(30);
 
@@ -52,8 +46,6 @@ struct Table {
     groups: BTreeMap<GroupKey, Group>,
     /// When a machine was last heard that had been so for a while, by namespace: network policies are a namespace's.
     witnesses: BTreeMap<String, Instant>,
-    /// Until when a machine that has fallen silent wants witnesses, by namespace.
-    doubts: BTreeMap<String, Instant>,
 }
 
 #[derive(Debug)]
@@ -138,42 +130,10 @@ impl Reachability {
     pub(crate) fn record_connection(&self, group: &GroupKey, ip: &str, answered: bool, asked: Instant) {
         let mut table = self.0.lock();
         table.enter(group, answered, asked, |group| group.machines.get_mut(ip));
-        if !answered {
-            table.doubt(group, ip, asked);
+        let Some(entry) = table.groups.get(group) else { return };
+        if !answered && entry.machines.get(ip).is_some_and(|run| run.last.is_some()) {
+            entry.doubt.notify_one();
         }
-    }
-
-    /// The connection to a machine is still kept.
-    pub(crate) fn record_held(&self, group: &GroupKey, ip: &str, now: Instant) {
-        let mut table = self.0.lock();
-        let Some(run) = table.groups.get_mut(group).and_then(|entry| entry.machines.get_mut(ip)) else {
-            return;
-        };
-        run.missed = 0;
-        run.last = run.last.max(Some(now));
-        // It is a witness of what was a while ago, if it was heard even then.
-        let Some(heard) = now.checked_sub(HELD) else { return };
-        if run.since.is_some_and(|since| heard.saturating_duration_since(since) >= WITNESS) {
-            table.witness(group, heard);
-        }
-    }
-
-    /// The connection to a machine has ended, since it was not heard after `last`.
-    pub(crate) fn record_silence(&self, group: &GroupKey, ip: &str, last: Instant, now: Instant) {
-        let mut table = self.0.lock();
-        let Some(run) = table.groups.get_mut(group).and_then(|entry| entry.machines.get_mut(ip)) else {
-            return;
-        };
-        run.last = run.last.map(|heard| heard.min(last));
-        run.since = None;
-        // The kernel's own question.
-        run.missed = run.missed.saturating_add(1);
-        table.doubt(group, ip, now);
-    }
-
-    /// Whether a machine has fallen silent a moment ago, and others of its namespace are to say whether they are heard.
-    pub(crate) fn wants_witnesses(&self, namespace: &str, now: Instant) -> bool {
-        self.0.lock().doubts.get(namespace).is_some_and(|until| now < *until)
     }
 
     /// Whether dashboard or engine sent anything at all.
@@ -246,28 +206,8 @@ impl Table {
     ) {
         let Some(run) = self.groups.get_mut(group).and_then(run) else { return };
         if run.enter(answered, now) {
-            self.witness(group, now);
-        }
-    }
-
-    /// Somebody of this group was heard.
-    fn witness(&mut self, group: &GroupKey, heard: Instant) {
-        match self.witnesses.get_mut(&group.namespace) {
-            Some(last) => *last = heard.max(*last),
-            None => drop(self.witnesses.insert(group.namespace.clone(), heard)),
-        }
-    }
-
-    /// A machine has not answered. One that never did is no news.
-    fn doubt(&mut self, group: &GroupKey, ip: &str, now: Instant) {
-        let Some(entry) = self.groups.get(group) else { return };
-        let Some(last) = entry.machines.get(ip).and_then(|run| run.last) else { return };
-        entry.doubt.notify_one();
-        let until = last + DOUBTED;
-        if now < until {
-            self.doubts.retain(|_, until| now < *until);
-            let wanted = self.doubts.entry(group.namespace.clone()).or_insert(until);
-            *wanted = until.max(*wanted);
+            let last = self.witnesses.entry(group.namespace.clone()).or_insert(now);
+            *last = now.max(*last);
         }
     }
 

@@ -104,6 +104,12 @@ impl Bridge {
         worker
     }
 
+    /// Whether the machine of a Ray node accepts or refuses a connection within a second: either shows that
+    /// it is up.
+    pub async fn gives_sign(&self, ip: &str) -> bool {
+        matches!(self.try_port(ip, AGENT_PORT).await, Port::Open | Port::Refused)
+    }
+
     /// Tries the port of an address, or another one on its host; `None` if it is unknown.
     async fn knock(&self, url: Option<&Url>, port: Option<u16>) -> Option<Port> {
         let host = url?.host_str()?.trim_matches(['[', ']']);

@@ -3,7 +3,6 @@
 
 mod body;
 mod budget;
-mod direct;
 mod endpoint;
 mod error;
 mod message;
@@ -23,7 +22,7 @@ pub(crate) use error::found;
 pub use error::{Call, CallError, CallErrorKind, Sent};
 pub use token::{InvalidToken, Token};
 pub(crate) use wire::Net;
-pub use wire::{HELD_SILENCE, HeldEnd, Unreached, Wire};
+pub use wire::{Unreached, Wire};
 
 /// Bounds of every call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,9 +81,6 @@ pub(crate) mod longest {
 #[error("HTTP client: {0}")]
 pub struct SetupError(pub(crate) String);
 
-/// Ray 2.46 answers 500 to a request without a `User-Agent`.
-const AGENT: &str = concat!("ray-bridge/", env!("CARGO_PKG_VERSION"));
-
 /// A connection pool for any number of clusters. `roots` are PEM certificates to which `https` servers must
 /// chain.
 ///
@@ -104,12 +100,15 @@ fn client(roots: &[u8]) -> Result<reqwest::Client, SetupError> {
         .with_no_client_auth();
     reqwest::Client::builder()
         .tls_backend_preconfigured(tls)
-        .user_agent(AGENT)
+        // Ray 2.46 answers 500 to a request without a `User-Agent`.
+        .user_agent(concat!("ray-bridge/", env!("CARGO_PKG_VERSION")))
         // A redirect would send the token to another server, and a proxy would see it.
         .redirect(reqwest::redirect::Policy::none())
         .no_proxy()
-        .pool_idle_timeout(direct::IDLE)
-        .pool_max_idle_per_host(direct::KEPT)
+        // Engines close connections that are idle for 5 s; a request must not be sent on such a one.
+        .pool_idle_timeout(Duration::from_secs(4))
+        // A look opens more of them for a moment. Each takes some 25 KiB.
+        .pool_max_idle_per_host(2)
         .build()
         .map_err(|e| SetupError(e.to_string()))
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use ray_bridge::{HELD_SILENCE, HeldEnd, Unreached, Wire};
+use ray_bridge::{Unreached, Wire};
 use reqwest::{Request, Response};
 
 use super::behaviour::DashboardState;
@@ -57,36 +57,8 @@ impl Wire for Simulated {
         })
     }
 
-    fn hold(&self, host: &str, port: u16) -> BoxFuture<'static, io::Result<BoxFuture<'static, HeldEnd>>> {
-        let (shared, host, opened) = (self.0.clone(), host.to_owned(), self.connect(host, port));
-        Box::pin(async move {
-            opened.await?;
-            Ok(Box::pin(held(shared, host, port)) as BoxFuture<_>)
-        })
-    }
-
     fn jitter(&self) -> f64 {
         self.0.with(|world| 0.5 + world.random.f64())
-    }
-}
-
-/// As the kernels of both ends do it: a machine that is there closes what nobody holds any more, one that is not says nothing.
-async fn held(shared: Arc<Shared>, host: String, port: u16) -> HeldEnd {
-    let mut silent = false;
-    loop {
-        let changes = shared.changed.subscribe();
-        match shared.with(|world| world.reach(&host, port)) {
-            Reached::Silent | Reached::NoRoute if silent => return HeldEnd::Silent,
-            Reached::Silent | Reached::NoRoute => {
-                tokio::time::sleep(HELD_SILENCE).await;
-                silent = true;
-            }
-            Reached::Refused => return HeldEnd::Closed,
-            Reached::Dashboard(_) | Reached::Agent(_) | Reached::Engine => {
-                silent = false;
-                shared.next(changes, None).await;
-            }
-        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use ray_bridge::{Bridge, HeldEnd, Limits, Target, Unreached, Wire};
+use ray_bridge::{Bridge, Limits, Target, Unreached, Wire};
 use reqwest::{Request, Response};
 
 use super::super::RayWorld;
@@ -20,10 +20,6 @@ impl Wire for Broken {
     }
 
     fn connect(&self, _: &str, _: u16) -> BoxFuture<'static, std::io::Result<()>> {
-        Box::pin(async { Err(std::io::ErrorKind::ConnectionReset.into()) })
-    }
-
-    fn hold(&self, _: &str, _: u16) -> BoxFuture<'static, std::io::Result<BoxFuture<'static, HeldEnd>>> {
         Box::pin(async { Err(std::io::ErrorKind::ConnectionReset.into()) })
     }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use futures::StreamExt as _;
 use futures::future::BoxFuture;
-use ray_bridge::{HELD_SILENCE, HeldEnd, Unreached, Wire};
+use ray_bridge::{Unreached, Wire};
 use reqwest::{Body, Request, Response};
 
 use crate::run::faults::Shared;
@@ -43,23 +43,6 @@ fn stalling(reply: Response, shared: Shared, who: String) -> Response {
     Response::from(http::Response::new(Body::wrap_stream(chunks)))
 }
 
-/// A connection that is held ends in silence some time after its replica was cut off.
-async fn cut_off(held: BoxFuture<'static, HeldEnd>, shared: Shared, who: String) -> HeldEnd {
-    let silent = async {
-        loop {
-            tokio::time::sleep(HELD_SILENCE).await;
-            if !shared.reaches_pods(&who) {
-                return HeldEnd::Silent;
-            }
-        }
-    };
-    tokio::select! {
-        biased;
-        end = held => end,
-        end = silent => end,
-    }
-}
-
 impl Wire for PartitionedWire {
     fn send(&self, request: Request) -> BoxFuture<'static, Result<Response, Unreached>> {
         if !self.shared.reaches_pods(&self.who) {
@@ -71,14 +54,6 @@ impl Wire for PartitionedWire {
 
     fn connect(&self, host: &str, port: u16) -> BoxFuture<'static, io::Result<()>> {
         if self.shared.reaches_pods(&self.who) { self.wire.connect(host, port) } else { Box::pin(pending()) }
-    }
-
-    fn hold(&self, host: &str, port: u16) -> BoxFuture<'static, io::Result<BoxFuture<'static, HeldEnd>>> {
-        if !self.shared.reaches_pods(&self.who) {
-            return Box::pin(pending());
-        }
-        let (held, shared, who) = (self.wire.hold(host, port), self.shared.clone(), self.who.clone());
-        Box::pin(async move { held.await.map(|held| Box::pin(cut_off(held, shared, who)) as BoxFuture<_>) })
     }
 
     fn jitter(&self) -> f64 {

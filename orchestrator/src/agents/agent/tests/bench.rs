@@ -4,7 +4,7 @@ use std::io;
 
 use futures::StreamExt as _;
 use parking_lot::Mutex;
-use ray_bridge::{HeldEnd, Unreached, Wire};
+use ray_bridge::{Unreached, Wire};
 use reqwest::{Body, Request, Response};
 
 use super::*;
@@ -91,11 +91,6 @@ impl Wire for Counting {
     fn connect(&self, host: &str, port: u16) -> BoxFuture<'static, io::Result<()>> {
         *self.counts.lock().calls.entry("connect".to_owned()).or_default() += 1;
         self.wire.connect(host, port)
-    }
-
-    fn hold(&self, host: &str, port: u16) -> BoxFuture<'static, io::Result<BoxFuture<'static, HeldEnd>>> {
-        *self.counts.lock().calls.entry("connect".to_owned()).or_default() += 1;
-        self.wire.hold(host, port)
     }
 
     fn jitter(&self) -> f64 {

@@ -39,7 +39,7 @@ fn bundles_beside_ranks(plan: &Placement, bundles: &[ReportedBundle]) -> Vec<Dif
     let elsewhere = known.filter_map(|(index, (holder, planned))| {
         let actual = bundles.iter().find(|b| b.index == index).and_then(|b| b.node_id.clone());
         let planned = (*planned).clone();
-        (actual.as_ref() != Some(&planned)).then(|| match *holder {
+        (actual.as_ref() != Some(&planned)).then_some(match *holder {
             Holder::Core(data_rank) => Difference::CoreElsewhere { data_rank, planned, actual },
             Holder::Server => Difference::ServerElsewhere { planned, actual },
         })

@@ -19,9 +19,9 @@ const LARGEST: u64 = 1 << 30;
 const FILES: u16 = 20_000;
 /// Largest directory of a bundle, in bytes.
 const DIRECTORY: u32 = 8 << 20;
-/// Largest manifest, and largest other file, unpacked.
-const LARGEST_MANIFEST: u64 = 16 << 20;
-const LARGEST_FILE: u64 = 64 << 20;
+/// Largest manifest, and largest other file, unpacked; in tests smaller, which pack such files first.
+const LARGEST_MANIFEST: u64 = if cfg!(test) { 1 << 20 } else { 16 << 20 };
+const LARGEST_FILE: u64 = if cfg!(test) { 4 << 20 } else { 64 << 20 };
 /// What may be unpacked in all: one file may be named many times.
 const LARGEST_ALL: u64 = 4 << 30;
 /// Length of the end of a directory without a comment, and what it begins with (APPNOTE 4.3.16).

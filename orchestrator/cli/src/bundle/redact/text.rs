@@ -9,8 +9,8 @@ use regex::{Captures, Regex};
 use super::HIDDEN;
 use super::names::{is_secret_field, is_secret_variable, looks_like_variable};
 
-/// A rule: what is searched, and what becomes of it.
-type Rule = (LazyLock<Regex>, fn(&Captures<'_>) -> String);
+/// Looks at what a pattern found; what is to be hidden begins at the end of the match, and where it ends. `None`: nothing is.
+type Judge = fn(&Captures<'_>, rest: &str) -> Option<usize>;
 
 /// Compiled on first use; a test compiles all.
 fn compiled(pattern: &str) -> Regex {
@@ -24,97 +24,142 @@ macro_rules! pattern {
     };
 }
 
-/// A value behind a name: in brackets, in quotes that may be escaped, or a word.
-const VALUE: &str = r#"\[[^\]]*\]|\\+"[^"]*"|"(?:[^"\\]|\\.)*"|\\*'[^']*'|[^\s,;&|)}\]"'\\]+"#;
-
-/// In this order.
-static RULES: [Rule; 9] = [
+/// What stands before a secret; a value is read by hand from there, so that no text costs more than its length.
+static BEFORE: [(LazyLock<Regex>, Judge); 5] = [
     // Headers: all of the value, whatever its scheme.
     (
         pattern!(
-            r#"(?i)\b((?:proxy-|x-ray-)?authorization|x-api-key|api-key|(?:set-)?cookie)((?:\\*["'])?\s*:\s*(?:\\*["'])?)([^"'\\\r\n]+)"#
+            r#"(?i)\b((?:proxy-|x-ray-)?authorization|x-api-key|api-key|(?:set-)?cookie)(?:\\*["'])?\s*:\s*(?:\\*["'])?"#
         ),
-        |found| format!("{}{}{HIDDEN}", &found[1], &found[2]),
+        |_, rest| rest.find(['"', '\'', '\\', '\r', '\n']).or(Some(rest.len())).filter(|end| *end > 0),
     ),
-    (pattern!(r"(?i)\b(bearer|basic)(\s+|%20)[A-Za-z0-9._~+/=:-]{8,}"), |found| {
-        format!("{}{}{HIDDEN}", &found[1], &found[2])
+    (pattern!(r"(?i)\b(bearer|basic)(?:\s+|%20)"), |_, rest| {
+        let end = rest.find(|letter: char| !letter.is_ascii_alphanumeric() && !"-._~+/=:".contains(letter));
+        end.or(Some(rest.len())).filter(|end| *end >= 8)
     }),
-    // Up to the last @ in front of the host: a password may hold one.
-    (pattern!(r#"\b([A-Za-z][A-Za-z0-9+.-]*://)[^/\s"'<>?#]*@"#), |found| format!("{}{HIDDEN}@", &found[1])),
     // A variable as Kubernetes writes it, in a text: {"name": "HF_TOKEN", "value": "…"}, and as YAML.
     (
-        LazyLock::new(|| {
-            compiled(&format!(
-                r#"\b(name\\*["']?\s*[:=]\s*\\*["']?)([A-Za-z_][A-Za-z0-9_.-]*)((?:\\*["'])?(?:\\n|[\s,])*\\*["']?value\\*["']?\s*[:=]\s*)({VALUE})"#
-            ))
-        }),
-        |found| {
-            if is_secret_variable(&found[2]) {
-                format!("{}{}{}{}", &found[1], &found[2], &found[3], quoted(&found[4]))
-            } else {
-                found[0].to_owned()
-            }
-        },
+        pattern!(
+            r#"\b(name)\\*["']?\s*[:=]\s*\\*["']?([A-Za-z_][A-Za-z0-9_.-]*)(?:\\*["'])?(?:\\n|[\s,])*\\*["']?value\\*["']?\s*[:=]\s*"#
+        ),
+        |found, rest| is_secret_variable(&found[2]).then(|| value(rest)),
     ),
     // Assignments: NAME=value, 'name': 'value', name = value.
-    (
-        LazyLock::new(|| {
-            compiled(&format!(r#"([A-Za-z_][A-Za-z0-9_.-]*)((?:\\*["'])?\s*(?::|=>?)\s*)({VALUE})"#))
-        }),
-        |found| {
-            if is_hidden(&found[1], &found[3]) {
-                format!("{}{}{}", &found[1], &found[2], quoted(&found[3]))
-            } else {
-                found[0].to_owned()
-            }
-        },
-    ),
-    // Flags: --api-key value, and --api-key several of them.
-    (
-        pattern!(
-            r#"(--?[A-Za-z][A-Za-z0-9_-]*)((?:\\*["'])?,?\s+)((?:(?:\\*"[^"]*"|\\*'[^']*'|[^\s"'\\;|&<>-][^\s;|&<>]*)[ \t,]*)+)"#
-        ),
-        |found| {
-            if is_secret_field(&found[1]) {
-                let many = found[1].to_ascii_lowercase().replace('_', "-").ends_with("api-key");
-                format!("{}{}{}", &found[1], &found[2], words(&found[3], many))
-            } else {
-                found[0].to_owned()
-            }
-        },
-    ),
-    // Tokens with a form of their own: Hugging Face, OpenAI, AWS, GitHub, GitLab, Slack, Google, NVIDIA, JWT, age.
-    (
-        pattern!(
-            r"\b(?:hf_[A-Za-z0-9]{16,}|sk-[A-Za-z0-9_-]{16,}|(?:AKIA|ASIA)[0-9A-Z]{16}|gh[pousr]_[A-Za-z0-9]{20,}|github_pat_[A-Za-z0-9_]{20,}|glpat-[A-Za-z0-9_-]{16,}|xox[abeoprs]-[A-Za-z0-9-]{10,}|AIza[0-9A-Za-z_-]{30,}|ya29\.[0-9A-Za-z_-]{20,}|nvapi-[A-Za-z0-9_-]{20,}|npm_[A-Za-z0-9]{30,}|AGE-SECRET-KEY-[A-Z0-9]{20,})"
-        ),
-        |_| HIDDEN.to_owned(),
-    ),
-    (pattern!(r"\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*"), |_| HIDDEN.to_owned()),
-    (pattern!(r"(?s)-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\z)"), |_| {
-        format!("-----BEGIN PRIVATE KEY-----{HIDDEN}-----END PRIVATE KEY-----")
+    (pattern!(r#"([A-Za-z_][A-Za-z0-9_.-]*)(?:\\*["'])?\s*(?::|=>?)\s*"#), |found, rest| {
+        // Before the value is looked for: a long line has many names.
+        let end = is_secret_name(&found[1]).then(|| value(rest))?;
+        Some(end).filter(|end| !says_nothing(rest.get(..*end).unwrap_or_default()))
     }),
+    // Flags: --api-key value, and --api-key several of them.
+    (pattern!(r#"(--?[A-Za-z][A-Za-z0-9_-]*)(?:\\*["'])?,?[ \t]+"#), |found, rest| {
+        if !is_secret_field(&found[1]) || rest.starts_with('-') {
+            return None;
+        }
+        let many = found[1].to_ascii_lowercase().replace('_', "-").ends_with("api-key");
+        let mut end = value(rest);
+        if says_nothing(rest.get(..end).unwrap_or_default()) {
+            return None;
+        }
+        while many {
+            let behind = rest.get(end..).unwrap_or_default();
+            let word = behind.trim_start_matches([' ', '\t', ',']);
+            let next = value(word);
+            if word.len() == behind.len() || next == 0 || word.starts_with('-') {
+                break;
+            }
+            end += behind.len() - word.len() + next;
+        }
+        Some(end)
+    }),
+];
+
+/// Secrets with a form of their own.
+static FORMS: [LazyLock<Regex>; 4] = [
+    // Up to the last @ in front of the host: a password may hold one.
+    pattern!(r#"\b([A-Za-z][A-Za-z0-9+.-]*://)[^/\s"'<>?#]*@"#),
+    // Hugging Face, OpenAI, AWS, GitHub, GitLab, Slack, Google, NVIDIA, npm, age.
+    pattern!(
+        r"()\b(?:hf_[A-Za-z0-9]{16,}|sk-[A-Za-z0-9_-]{16,}|(?:AKIA|ASIA)[0-9A-Z]{16}|gh[pousr]_[A-Za-z0-9]{20,}|github_pat_[A-Za-z0-9_]{20,}|glpat-[A-Za-z0-9_-]{16,}|xox[abeoprs]-[A-Za-z0-9-]{10,}|AIza[0-9A-Za-z_-]{30,}|ya29\.[0-9A-Za-z_-]{20,}|nvapi-[A-Za-z0-9_-]{20,}|npm_[A-Za-z0-9]{30,}|AGE-SECRET-KEY-[A-Z0-9]{20,})"
+    ),
+    // A JWT.
+    pattern!(r"()\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*"),
+    pattern!(r"(?s)(-----BEGIN [A-Z ]*PRIVATE KEY-----).*?(?:-----END [A-Z ]*PRIVATE KEY-----|\z)"),
 ];
 
 /// The text with everything hidden that the rules know.
 pub(super) fn hide(text: &str) -> Cow<'_, str> {
     let mut now = Cow::Borrowed(text);
-    for (pattern, rule) in &RULES {
-        let next = match pattern.replace_all(&now, *rule) {
-            Cow::Owned(next) if next != *now => Some(next),
-            _ => None,
+    for (pattern, judge) in &BEFORE {
+        if let Some(next) = hide_behind(pattern, *judge, &now) {
+            now = Cow::Owned(next);
+        }
+    }
+    for pattern in &FORMS {
+        let keeps_host = |found: &Captures<'_>| {
+            let end = if found[0].ends_with('@') { "@" } else { "" };
+            format!("{}{HIDDEN}{end}", &found[1])
         };
-        if let Some(next) = next {
+        if let Cow::Owned(next) = pattern.replace_all(&now, keeps_host) {
             now = Cow::Owned(next);
         }
     }
     now
 }
 
-/// Whether a value in a text is hidden for the name in front of it.
-fn is_hidden(name: &str, value: &str) -> bool {
-    let secret = if looks_like_variable(name) { is_secret_variable(name) } else { is_secret_field(name) };
-    secret && !says_nothing(value)
+/// `None` if nothing is hidden.
+fn hide_behind(pattern: &Regex, judge: Judge, text: &str) -> Option<String> {
+    let (mut hidden, mut copied, mut at) = (None::<String>, 0, 0);
+    while let Some(found) = pattern.captures_at(text, at) {
+        let (Some(whole), Some(name)) = (found.get(0), found.get(1)) else { break };
+        let rest = text.get(whole.end()..).unwrap_or_default();
+        let Some(end) = judge(&found, rest).filter(|end| *end > 0) else {
+            // What is behind may be the name of something else: "Error: token=…".
+            at = name.end();
+            continue;
+        };
+        let into = hidden.get_or_insert_with(String::new);
+        into.push_str(text.get(copied..whole.end()).unwrap_or_default());
+        into.push_str(&quoted(rest.get(..end).unwrap_or_default()));
+        copied = whole.end() + end;
+        at = copied;
+    }
+    hidden.map(|hidden| hidden + text.get(copied..).unwrap_or_default())
+}
+
+/// Where a value at the beginning of a text ends: in brackets, in quotes that may be escaped, or a word; at the end of its line at the
+/// latest.
+fn value(text: &str) -> usize {
+    let line = text.find('\n').unwrap_or(text.len());
+    let line = text.get(..line).unwrap_or_default();
+    let slashes = line.bytes().take_while(|byte| *byte == b'\\').count();
+    let open = line.get(slashes..).and_then(|rest| rest.chars().next());
+    match open {
+        Some('[') if slashes == 0 => line.find(']').map_or(line.len(), |end| end + 1),
+        Some(quote @ ('"' | '\'')) => {
+            let from = slashes + 1;
+            let closes = line.get(..from).unwrap_or_default();
+            let mut escaped = false;
+            let inside = line.get(from..).unwrap_or_default();
+            let end = if slashes > 0 {
+                inside.find(closes)
+            } else {
+                inside.char_indices().find_map(|(at, letter)| {
+                    let ends = letter == quote && !escaped;
+                    escaped = letter == '\\' && !escaped;
+                    ends.then_some(at)
+                })
+            };
+            end.map_or(line.len(), |end| from + end + closes.len())
+        }
+        _ => line
+            .find(|letter: char| letter.is_whitespace() || ",;&|<>)}]\"'\\".contains(letter))
+            .unwrap_or(line.len()),
+    }
+}
+
+/// Whether a name in a text stands for a secret.
+fn is_secret_name(name: &str) -> bool {
+    if looks_like_variable(name) { is_secret_variable(name) } else { is_secret_field(name) }
 }
 
 /// A number, a word of a language or the name of a variable is no secret: "time to first token: 0.5".
@@ -143,16 +188,6 @@ fn quoted(value: &str) -> String {
     format!("{quote}{HIDDEN}{end}{bracket}")
 }
 
-/// The first word, or all, hidden.
-fn words(text: &str, all: bool) -> String {
-    let kept = text.trim_end_matches([' ', '\t', ',']);
-    let behind = text.get(kept.len()..).unwrap_or_default();
-    let first_ends = kept.find([' ', '\t']).unwrap_or(kept.len());
-    let quoted = kept.starts_with(['"', '\'', '\\']);
-    let rest = if all || quoted { "" } else { kept.get(first_ends..).unwrap_or_default() };
-    format!("{HIDDEN}{rest}{behind}")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -161,7 +196,7 @@ mod tests {
 
     #[test]
     fn every_pattern_compiles() {
-        for (pattern, _) in &RULES {
+        for pattern in BEFORE.iter().map(|(pattern, _)| pattern).chain(&FORMS) {
             assert!(!pattern.as_str().is_empty());
         }
     }
@@ -175,7 +210,9 @@ mod tests {
             "vllm serve --api-key first-one SECRET --port 1",
             "sh -c \"export HF_TOKEN=SECRET; vllm serve\"",
             "HF_TOKEN='SECRET' python x.py",
-            "export AWS_SECRET_ACCESS_KEY=\"SECRET\"",
+            "export AWS_ACCESS_KEY=\"SECRET\"",
+            "Error: token=SECRET was refused",
+            "a=b: c => password='SECRET'",
             "curl -H \"Authorization: Bearer SECRET\" http://x",
             "curl -H 'X-Api-Key: SECRET' http://x",
             "Authorization: Basic SECRET==",
@@ -244,11 +281,16 @@ mod tests {
             "see https://docs.vllm.ai/en/latest/ and mail me@example.com",
             "vllm serve /m --max-model-len 8192 --port 8000",
         ] {
-            assert_eq!(
-                hide(text),
-                text.replace("--api-key $(VLLM_API_KEY)", &format!("--api-key {HIDDEN}")),
-                "{text}"
-            );
+            assert_eq!(hide(text), text);
+        }
+    }
+
+    /// A rule that went through the rest of a text for each name would take hours.
+    #[test]
+    fn a_long_text_of_nothing_but_names_is_read_once() {
+        for part in ["a=[", "token='", "--api-key ", "x://", "name: T value: ", "a: \\\""] {
+            let text = part.repeat(20_000);
+            assert!(hide(&text).len() <= 8 * text.len(), "{part}");
         }
     }
 

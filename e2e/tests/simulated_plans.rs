@@ -114,7 +114,7 @@ fn happened(end: End, planned: &Planned) -> Happened {
         steps,
         fewest_ready: counts(|status| status.ready_replicas).min().unwrap(),
         most_groups: counts(|status| status.replicas).max().unwrap(),
-        seconds: (states.last().unwrap().0 - planned.at).as_secs_f64(),
+        seconds: states.last().unwrap().0.saturating_sub(planned.at).as_secs_f64(),
     }
 }
 

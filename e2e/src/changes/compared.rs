@@ -151,7 +151,8 @@ mod tests {
 
     #[test]
     fn each_difference_is_named() {
-        let cases: [(fn(&mut Compared), &str); 6] = [
+        type Change = fn(&mut Compared);
+        let cases: [(Change, &str); 6] = [
             (|it| it.end = "Stalled", "the plan ends Complete, it was Stalled"),
             (|it| it.happened.fewest_ready = 1, "the plan has 2 groups ready at least, it was 1"),
             (|it| it.happened.most_groups = 4, "the plan has 3 groups at the most, it was 4"),

@@ -70,7 +70,7 @@ fn change(old: Option<&GroupStatus>, new: &GroupStatus) -> Option<What> {
     let leaves = |group: &GroupStatus| group.goal == Goal::Retire && group.phase == Phase::Stopping;
     if old.ready_since.is_none() && new.ready_since.is_some() {
         Some(What::Serves)
-    } else if leaves(new) && !leaves(&old) {
+    } else if leaves(new) && !leaves(old) {
         Some(What::Delete)
     } else if old.goal == Goal::Serve && new.goal != Goal::Serve && old.phase == Phase::Ready {
         Some(What::Drain)

@@ -59,10 +59,13 @@ mod tests {
         }
     }
 
-    /// One group through these states, each at its second; gives what is known at the end.
-    fn through(states: &[(i64, Option<(Phase, Goal, u32)>)]) -> Option<EndingTimes> {
+    /// A second, and how the group stands at it: phase, goal and launch, while it is there.
+    type Moment = (i64, Option<(Phase, Goal, u32)>);
+
+    /// One group through these moments; gives what is known at the end.
+    fn through(moments: &[Moment]) -> Option<EndingTimes> {
         let mut status = RayClusterFleetStatus::default();
-        for (second, state) in states {
+        for (second, state) in moments {
             let groups: Vec<_> =
                 state.iter().map(|(phase, goal, launch)| group(*phase, *goal, *launch, *second)).collect();
             let ending_times = measure(&status, &groups, at(*second));

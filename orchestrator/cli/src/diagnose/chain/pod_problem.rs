@@ -31,7 +31,7 @@ pub(super) fn problem(pod: &Pod) -> Option<PodProblem> {
     })
 }
 
-/// A kubelet that is busy has not listed a Secret or ConfigMap yet and asks again within seconds: `failed to sync secret cache: timed
+/// A kubelet that is busy has not listed a Secret or `ConfigMap` yet and asks again within seconds: `failed to sync secret cache: timed
 /// out waiting for the condition` (Kubernetes 1.36, `pkg/kubelet/util/manager`).
 fn is_not_listed_yet(message: &str) -> bool {
     message.contains("failed to sync") && message.contains("cache: timed out")

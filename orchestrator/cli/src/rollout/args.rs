@@ -126,11 +126,11 @@ pub(crate) struct DiffArgs {
     #[arg(value_name = "FLEET")]
     pub(crate) fleet: String,
     /// Revision number to compare from; default: the one that groups run and the spec does not ask for
-    #[arg(long = "from-revision", value_name = "N", value_parser = clap::value_parser!(i64).range(1..))]
-    pub(crate) from: Option<i64>,
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(1..))]
+    pub(crate) from_revision: Option<i64>,
     /// Revision number to compare with; default: the spec
-    #[arg(long = "to-revision", value_name = "N", value_parser = clap::value_parser!(i64).range(1..))]
-    pub(crate) to: Option<i64>,
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(1..))]
+    pub(crate) to_revision: Option<i64>,
 }
 
 /// Flags of `rollout promote`.

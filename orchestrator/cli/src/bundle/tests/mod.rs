@@ -244,14 +244,14 @@ async fn printed(line: &str, fleets: &Fleets) -> (u8, String, String) {
     let kept = Kept::default();
     let terminal = |format| kept.terminal(format);
     let done: Result<(), CliError> = match &cli.command {
-        Command::Status(args) => status::run(args, fleets, &terminal(args.format())).await,
-        Command::Diagnose(args) => diagnose::run(args, fleets, &terminal(args.output)).await,
-        Command::Map(args) => map::run(args, fleets, &terminal(args.format())).await,
-        Command::Top(args) => top::run(args, fleets, &terminal(args.format())).await,
-        Command::Events(args) => events::run(args, fleets, &terminal(args.format())).await,
-        Command::Logs(args) => logs::run(args, fleets, &terminal(args.output)).await,
-        Command::Plan(args) => plan::run(args, fleets, &terminal(args.output)).await,
-        Command::Rollout(command) => rollout::run(command, fleets, &terminal(Format::Text)).await,
+        Command::Status(args) => Box::pin(status::run(args, fleets, &terminal(args.format()))).await,
+        Command::Diagnose(args) => Box::pin(diagnose::run(args, fleets, &terminal(args.output))).await,
+        Command::Map(args) => Box::pin(map::run(args, fleets, &terminal(args.format()))).await,
+        Command::Top(args) => Box::pin(top::run(args, fleets, &terminal(args.format()))).await,
+        Command::Events(args) => Box::pin(events::run(args, fleets, &terminal(args.format()))).await,
+        Command::Logs(args) => Box::pin(logs::run(args, fleets, &terminal(args.output))).await,
+        Command::Plan(args) => Box::pin(plan::run(args, fleets, &terminal(args.output))).await,
+        Command::Rollout(command) => Box::pin(rollout::run(command, fleets, &terminal(Format::Text))).await,
         other => panic!("{other:?}"),
     };
     let said = done.as_ref().err().map(ToString::to_string).unwrap_or_default();

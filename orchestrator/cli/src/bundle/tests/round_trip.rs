@@ -19,7 +19,7 @@ const LINES: [&str; 27] = [
     "top llama",
     "top -A -o wide",
     "events llama",
-    "events llama llama-bcdfgh-0 --types Warning",
+    "events llama --group llama-bcdfgh-0",
     "events -A -o wide",
     "diagnose llama",
     "diagnose",

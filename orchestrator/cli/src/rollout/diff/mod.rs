@@ -29,11 +29,11 @@ async fn diff(args: &DiffArgs, fleets: &Fleets, terminal: &Terminal) -> Result<b
     let stored = fleets.revisions(name).await?;
     let revisions = revisions::owned(&stored, &object);
     let history = Chosen { fleets, object: &object, revisions: &revisions, terminal };
-    let to = match args.to {
+    let to = match args.to_revision {
         Some(number) => history.numbered(number)?,
         None => Side::spec(&object)?,
     };
-    let from = match args.from {
+    let from = match args.from_revision {
         Some(number) => history.numbered(number)?,
         None => history.running()?,
     };
@@ -119,7 +119,7 @@ mod tests {
         to: Option<i64>,
     ) -> (Result<(), CliError>, String) {
         let kept = Kept::default();
-        let args = DiffArgs { fleet: "llama".to_owned(), from, to };
+        let args = DiffArgs { fleet: "llama".to_owned(), from_revision: from, to_revision: to };
         let outcome = run(&args, &with_history(object).fleets(), &kept.terminal(Format::Text)).await;
         (outcome, kept.out())
     }

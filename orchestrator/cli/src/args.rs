@@ -343,7 +343,7 @@ mod tests {
         for line in ["status -w", "top -w", "events -w", "logs llama -f"] {
             assert!(refusal(line).unwrap().ends_with("nothing changes in a bundle"), "{line}");
         }
-        for line in ["support-bundle", "lint x", "template kimi-k2", "completion bash"] {
+        for line in ["support-bundle", "lint x", "template kimi-k2 --gpu h200", "completion bash"] {
             assert!(refusal(line).is_some(), "{line}");
         }
     }

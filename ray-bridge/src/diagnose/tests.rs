@@ -124,7 +124,7 @@ fn the_engine_of_a_dead_rank_is_named() {
     let said = reported(&state(cluster(&[]), dying)).unwrap();
     assert_eq!(said.trouble, Trouble::RankDied { ranks: vec![1] });
     let first = said.evidence.first().unwrap();
-    assert!(first.starts_with("rank 1 of engine DP1 on b: The actor is dead"), "{first}");
+    assert!(first.starts_with("rank 1 of engine DP1 on node-b: The actor is dead"), "{first}");
 }
 
 fn state(cluster: ClusterState, engine: EngineState) -> RayState {

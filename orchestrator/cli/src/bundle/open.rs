@@ -77,6 +77,9 @@ impl Bundle {
         let shown = || one_line(&cut(name, 200));
         let file = archive.by_name(name).map_err(|error| format!("{}: {error}", shown()))?;
         let most = most.min(self.left.load(Ordering::Relaxed));
+        if file.size() > most {
+            return Err(format!("{} is larger than a bundle's files are", shown()));
+        }
         let mut bytes = Vec::new();
         // What it says of its length is a stranger's word.
         let length = file.take(most.saturating_add(1)).read_to_end(&mut bytes);
@@ -147,4 +150,31 @@ fn is_small(file: &mut File) -> io::Result<()> {
         return odd(format!("it has more files than a bundle, of which at most {FILES} are read"));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use zip::ZipWriter;
+    use zip::write::SimpleFileOptions;
+
+    use super::*;
+
+    #[test]
+    fn a_file_that_is_named_often_is_not_unpacked_without_end() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let mut zip = ZipWriter::new(file.reopen().unwrap());
+        let manifest = br#"{"format": 1, "at": "2030-01-01T00:00:00Z", "madeBy": "x", "scope": {}}"#;
+        for (name, bytes) in [(NAME, &manifest[..]), ("a", &[b'x'; 100])] {
+            zip.start_file(name, SimpleFileOptions::default()).unwrap();
+            zip.write_all(bytes).unwrap();
+        }
+        zip.finish().unwrap();
+        let bundle = Bundle::open(file.path()).unwrap();
+        bundle.left.store(250, Ordering::Relaxed);
+        assert_eq!(bundle.read("a").unwrap().len(), 100);
+        assert_eq!(bundle.read("a").unwrap().len(), 100);
+        assert!(bundle.read("a").unwrap_err().contains("larger than a bundle's files are"));
+    }
 }

@@ -12,6 +12,8 @@ use jiff::{SignedDuration, Timestamp};
 use kube::Client;
 use kube::client::Body;
 use parking_lot::Mutex;
+use rayfleet_cli_kit::table::one_line;
+use rayfleet_text::cut;
 use rayfleet_text::pieces::Page;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -24,6 +26,8 @@ use super::select::{Query, Route, SELECTORS, Selection};
 pub(crate) const ANSWERED: &str = "rayfleet-answered";
 /// What of a query only bounds an answer of Ray.
 pub(super) const BOUNDS: [&str; 2] = ["lines", "timeout"];
+/// Longest words of a refusal, in bytes: a stranger may have written them.
+const WORDS: usize = 1_000;
 /// Longest list that is put together, in bytes.
 const LONGEST: usize = 128 << 20;
 
@@ -311,7 +315,7 @@ fn refused(code: u16, reason: &str, message: String) -> Fault {
 fn status(fault: &Fault) -> Value {
     let mut status = json!({
         "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
-        "message": fault.message, "reason": fault.reason, "code": fault.code
+        "message": one_line(&cut(&fault.message, WORDS)), "reason": one_line(&cut(&fault.reason, WORDS)), "code": fault.code
     });
     if fault.code == 404
         && let Some((_, rest)) = fault.message.split_once('"')

@@ -136,6 +136,8 @@ fn labels(text: &str) -> Result<Selector, String> {
             Expression::Equal(trimmed(key), trimmed(value))
         } else if let Some(key) = part.strip_prefix('!') {
             Expression::DoesNotExist(trimmed(key))
+        } else if part.contains([' ', ')']) {
+            return Err(wrong());
         } else {
             Expression::Exists(part.to_owned())
         })

@@ -140,8 +140,8 @@ mod tests {
         );
     }
 
-    #[test]
-    fn a_missing_right_is_named_with_the_role_that_gives_it() {
+    #[tokio::test]
+    async fn a_missing_right_is_named_with_the_role_that_gives_it() {
         let server = crate::simulated::Simulated::with([]);
         let words = "rayclusters.ray.io \"llama-bcdfgh-1\" is forbidden: User \"jane\" cannot patch resource \"rayclusters\"";
         let fault = may_not(CliError::failed(words, "see what you may do"), &server.fleets());

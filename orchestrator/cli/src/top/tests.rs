@@ -18,7 +18,10 @@ use rayfleet_sim_kube::api::Kind;
 use serde_json::{Value, json};
 
 use super::args::TopArgs;
+use super::rows::Answers;
 use super::run;
+use super::sampler::{Asked, Sampler};
+use super::target::RayPod;
 use crate::fleets::Fleets;
 use crate::global::WideOutput;
 use crate::simulated::{Simulated, fleets};
@@ -268,4 +271,17 @@ async fn a_pod_name_that_is_a_path_is_asked_nothing() {
     let (text, _) = shown(&args(), &fleets).await;
     assert!(text.contains("is no name of a pod"), "{text}");
     assert!(asked.lock().iter().all(|path| path.contains(HEADS[1])));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_tenant_holds_up_nobody_else() {
+    let (fleets, _) = behind_but(&both_ready(), serves, Some("slow"));
+    let mut sampler = Sampler::new(&fleets);
+    let pod = |name: String| RayPod { name, group: "g".into(), node: "n".into(), is_head: true, port: 8080 };
+    let slow: Vec<RayPod> = (0..300).map(|number| pod(format!("slow-{number}"))).collect();
+    sampler.ask(slow.iter().map(|pod| Asked::gpus("tenant", pod)));
+    sampler.ask(std::iter::once(Asked::gpus("serving", &pod("quick".into()))));
+    let mut answers = Answers::default();
+    tokio::time::timeout(Duration::from_secs(1), sampler.next(&mut answers)).await.unwrap();
+    assert!(answers.gpus.contains_key(&("serving".to_owned(), "quick".to_owned())));
 }

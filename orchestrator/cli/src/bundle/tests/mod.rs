@@ -276,7 +276,9 @@ async fn made(words: &str, fleets: &Fleets) -> (TempDir, PathBuf, Result<(), Cli
 }
 
 fn opened(path: &Path) -> Fleets {
-    super::open(path, None, Duration::from_secs(10)).unwrap()
+    let fleets = super::open(path, None, Duration::from_secs(10)).unwrap();
+    // As the simulated one, which some commands name.
+    Fleets { server: "https://simulated".to_owned(), ..fleets }
 }
 
 fn passing(server: &Simulated) -> Fleets {

@@ -60,11 +60,11 @@ static BEFORE: [(LazyLock<Regex>, Judge); 5] = [
         if says_nothing(rest.get(..end).unwrap_or_default()) {
             return None;
         }
-        while many {
+        loop {
             let behind = rest.get(end..).unwrap_or_default();
             let word = behind.trim_start_matches([' ', '\t', ',']);
             let next = value(word);
-            if word.len() == behind.len() || next == 0 || word.starts_with('-') {
+            if !many || word.len() == behind.len() || next == 0 || word.starts_with('-') {
                 break;
             }
             end += behind.len() - word.len() + next;

@@ -146,6 +146,8 @@ fn generations() -> Sequence {
 
 fn ends() -> Sequence {
     let held = json!({"metadata": {"finalizers": ["x.io/a"]}});
+    // An orchestrator that is at work there sets no finalizer on it.
+    let undrained = json!({"metadata": {"annotations": {"rayfleet.io/skip-drain": "true"}}});
     let gone =
         json!({"code": 404, "reason": "NotFound", "about": "rayclusterfleets orchestration.aibrix.ai f"});
     let steps = vec![
@@ -155,7 +157,7 @@ fn ends() -> Sequence {
             .gives(json!({"code": 200, "/metadata/generation": 2, "/metadata/deletionGracePeriodSeconds": 0})),
         merge("rayclusterfleets/f", json!({"metadata": {"finalizers": null}})).code(200),
         get("rayclusterfleets/f").gives(gone),
-        post("rayclusterfleets", fleet("g")).keep("other", "/metadata/uid").code(201),
+        post("rayclusterfleets", with(fleet("g"), &undrained)).keep("other", "/metadata/uid").code(201),
         delete("rayclusterfleets/g", Value::Null).show(&["/status", "/details"]).gives(json!({
             "code": 200, "/status": "Success",
             "/details": {"group": "orchestration.aibrix.ai", "kind": "rayclusterfleets", "name": "g", "uid": "${other}"},

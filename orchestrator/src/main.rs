@@ -9,8 +9,8 @@ use anyhow::Context;
 use clap::{Parser, Subcommand};
 use kube::Client;
 use ray_bridge::{Bridge, Limits};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rayfleet_orchestrator::{Namespaces, Orchestrator};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// Threads of the runtime free what others have allocated, all the time.
 #[global_allocator]

@@ -47,8 +47,8 @@ pub use http::{
     Call, CallError, CallErrorKind, HELD_SILENCE, HeldEnd, InvalidToken, Limits, Sent, SetupError, Token,
     Unreached, Wire,
 };
-pub use sign::{Held, Sign};
 pub use id::{InvalidSubmissionId, NodeId, SubmissionId};
+pub use sign::{Held, Sign};
 
 /// `http://<address>:<port>`, an IPv6 address in brackets; `None` if `ip` is no address or host name.
 pub fn base_of(ip: &str, port: u16) -> Option<url::Url> {

@@ -54,7 +54,9 @@ fn sign<T>(tried: Result<io::Result<T>, tokio::time::error::Elapsed>) -> Sign<T>
     match tried {
         Ok(Ok(connection)) => Sign::Given(Some(connection)),
         Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => Sign::Given(None),
-        Ok(Err(error)) if error.raw_os_error().is_some_and(|code| NO_ROOM_HERE.contains(&code)) => Sign::Unasked,
+        Ok(Err(error)) if error.raw_os_error().is_some_and(|code| NO_ROOM_HERE.contains(&code)) => {
+            Sign::Unasked
+        }
         Ok(Err(_)) | Err(_) => Sign::Silent,
     }
 }

@@ -305,7 +305,8 @@ impl Follower {
         let stub = Stub::read(object);
         let version = |stub: Stub| Some(stub.version).filter(|version| !version.is_empty());
         // Own writes come back this way; what was written was read then.
-        if let Some(own) = stub.as_ref().filter(|stub| kind != "\"DELETED\"" && sink.knows(&stub.key(), &stub.version))
+        if let Some(own) =
+            stub.as_ref().filter(|stub| kind != "\"DELETED\"" && sink.knows(&stub.key(), &stub.version))
         {
             return Ok(version(own.clone()));
         }

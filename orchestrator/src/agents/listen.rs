@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Instant;
 
-use futures::future::{join, join_all, poll_fn};
 use futures::FutureExt as _;
+use futures::future::{join, join_all, poll_fn};
 use ray_bridge::{Bridge, HELD_SILENCE, Held, HeldEnd};
 use tokio::sync::watch;
 

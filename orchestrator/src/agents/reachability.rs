@@ -146,7 +146,9 @@ impl Reachability {
     /// The connection to a machine is still kept.
     pub(crate) fn record_held(&self, group: &GroupKey, ip: &str, now: Instant) {
         let mut table = self.0.lock();
-        let Some(run) = table.groups.get_mut(group).and_then(|entry| entry.machines.get_mut(ip)) else { return };
+        let Some(run) = table.groups.get_mut(group).and_then(|entry| entry.machines.get_mut(ip)) else {
+            return;
+        };
         run.missed = 0;
         run.last = run.last.max(Some(now));
         // It is a witness of what was a while ago, if it was heard even then.
@@ -159,7 +161,9 @@ impl Reachability {
     /// The connection to a machine has ended, since it was not heard after `last`.
     pub(crate) fn record_silence(&self, group: &GroupKey, ip: &str, last: Instant, now: Instant) {
         let mut table = self.0.lock();
-        let Some(run) = table.groups.get_mut(group).and_then(|entry| entry.machines.get_mut(ip)) else { return };
+        let Some(run) = table.groups.get_mut(group).and_then(|entry| entry.machines.get_mut(ip)) else {
+            return;
+        };
         run.last = run.last.map(|heard| heard.min(last));
         run.since = None;
         // The kernel's own question.

@@ -73,7 +73,11 @@ impl Direct {
     }
 
     /// Sends a request that [`takes`] says it can, and gives the reply once its head is there.
-    pub(super) async fn send(self: Arc<Self>, request: Request, agent: &'static str) -> Result<Response, Unreached> {
+    pub(super) async fn send(
+        self: Arc<Self>,
+        request: Request,
+        agent: &'static str,
+    ) -> Result<Response, Unreached> {
         let to = origin(&request)?;
         let mut request = on_the_wire(request, agent)?;
         loop {
@@ -165,7 +169,8 @@ impl Open {
             refused: error.kind() == io::ErrorKind::ConnectionRefused,
             cause: error.to_string(),
         })?;
-        let shaken = http1::Builder::new().read_buf_exact_size(Some(READ)).handshake(TokioIo::new(stream)).await;
+        let shaken =
+            http1::Builder::new().read_buf_exact_size(Some(READ)).handshake(TokioIo::new(stream)).await;
         let (sender, connection) = shaken.map_err(|error| unreached(&error))?;
         Ok(Self { sender, connection: Some(Box::new(connection)) })
     }

@@ -243,13 +243,17 @@ fn a_machine_whose_connection_was_kept_is_gone_no_later_than_one_that_is_asked()
     for lost in (10_000..12_000).step_by(100) {
         let bench = Bench::new(&["n/g/1", "n/g/2", "n/h/3"]);
         let mut kept = Kept::new(&bench);
-        kept.run(lost + 20_000, |ip, now| ip != "1" || now < lost, |now| {
-            let gone = bench.reachability.of(&bench.machines[0].0, bench.at(now)).no_sign;
-            assert!(now >= lost + 3000 || gone.is_empty(), "lost at {lost}, gone at {now}");
-            // One that is asked every two seconds was heard up to two before, and is judged when it has missed the third question.
-            assert!(now < lost + 7000 || gone == ["1"], "lost at {lost}, and there at {now}");
-            assert!(gone.iter().all(|ip| ip == "1"), "{gone:?}");
-        });
+        kept.run(
+            lost + 20_000,
+            |ip, now| ip != "1" || now < lost,
+            |now| {
+                let gone = bench.reachability.of(&bench.machines[0].0, bench.at(now)).no_sign;
+                assert!(now >= lost + 3000 || gone.is_empty(), "lost at {lost}, gone at {now}");
+                // One that is asked every two seconds was heard up to two before, and is judged when it has missed the third question.
+                assert!(now < lost + 7000 || gone == ["1"], "lost at {lost}, and there at {now}");
+                assert!(gone.iter().all(|ip| ip == "1"), "{gone:?}");
+            },
+        );
         assert!(bench.reachability.is_clear(&bench.machines[2].0, bench.at(lost + 20_000)));
     }
 }
@@ -257,17 +261,26 @@ fn a_machine_whose_connection_was_kept_is_gone_no_later_than_one_that_is_asked()
 #[test]
 fn kept_connections_are_no_witnesses_of_a_time_when_nobody_was_reachable() {
     for machines in [&["n/g/1", "n/g/2", "n/h/3", "n/h/4"][..], &["n/g/1", "n/g/2"]] {
-        for (cut, length) in (10_000..12_000).step_by(300).flat_map(|cut| (1..20).map(move |length| (cut, length))) {
+        for (cut, length) in
+            (10_000..12_000).step_by(300).flat_map(|cut| (1..20).map(move |length| (cut, length)))
+        {
             let bench = Bench::new(machines);
             let until = cut + 1000 * length;
-            Kept::new(&bench).run(until + 10_000, |_, now| now < cut || now >= until, |now| {
-                for (group, _) in &bench.machines {
-                    let said = bench.reachability.of(group, bench.at(now));
-                    assert_eq!(said.no_sign, [""; 0], "cut from {cut} to {until}, at {now}");
-                    assert_ne!(said.reach, Reach::Silent, "cut from {cut} to {until}, at {now}");
-                }
-            });
-            assert_eq!(bench.reachability.of(&bench.machines[0].0, bench.at(until + 10_000)).reach, Reach::Reachable);
+            Kept::new(&bench).run(
+                until + 10_000,
+                |_, now| now < cut || now >= until,
+                |now| {
+                    for (group, _) in &bench.machines {
+                        let said = bench.reachability.of(group, bench.at(now));
+                        assert_eq!(said.no_sign, [""; 0], "cut from {cut} to {until}, at {now}");
+                        assert_ne!(said.reach, Reach::Silent, "cut from {cut} to {until}, at {now}");
+                    }
+                },
+            );
+            assert_eq!(
+                bench.reachability.of(&bench.machines[0].0, bench.at(until + 10_000)).reach,
+                Reach::Reachable
+            );
         }
     }
 }
@@ -276,7 +289,8 @@ fn kept_connections_are_no_witnesses_of_a_time_when_nobody_was_reachable() {
 fn witnesses_are_wanted_for_a_while_after_a_machine_fell_silent() {
     let bench = Bench::new(&["n/g/1", "m/h/2"]);
     bench.asks(0, 10, |_, _| true);
-    let wanted = |namespace, second: u64| bench.reachability.wants_witnesses(namespace, bench.at(second * 1000));
+    let wanted =
+        |namespace, second: u64| bench.reachability.wants_witnesses(namespace, bench.at(second * 1000));
     assert!(!wanted("n", 10));
     bench.asks(10, 60, |ip, _| ip != "1");
     assert_eq!((wanted("n", 11), wanted("m", 11), wanted("n", 60)), (true, false, false));

@@ -176,7 +176,9 @@ impl Watched for DynamicObject {
             })
         });
         let status = cluster.status.filter(|text| COPY.holds(text).is_ok());
-        let status = status.map(|status| only(status, |name, value| if name == "conditions" { tree(value) } else { Some(Value::Null) }));
+        let status = status.map(|status| {
+            only(status, |name, value| if name == "conditions" { tree(value) } else { Some(Value::Null) })
+        });
         let data = json!({"spec": spec.flatten(), "status": status.flatten()});
         Ok(Some(Self { types: None, data, metadata: cluster.metadata.into_object_meta() }))
     }

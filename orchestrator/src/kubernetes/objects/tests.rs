@@ -237,7 +237,7 @@ fn a_field_that_would_take_too_much_memory_is_left_out_and_named() {
         let fleet = fleet(odd);
         let odd: Vec<_> = fleet.spec.unreadable.iter().map(|odd| (&*odd.field, &*odd.problem)).collect();
         assert_eq!(odd, [("spec.template", problem)]);
-        assert_eq!((fleet.spec.replicas, &fleet.spec.template.spec), (Some(2), &Value::Null));
+        assert_eq!((fleet.spec.replicas, &*fleet.spec.template.spec), (Some(2), &Value::Null));
     }
     // 200 KiB of an environment, as some have it.
     let env: Vec<Value> = (0..6_200).map(|n| json!({"name": format!("NAME_{n:04}"), "value": "1"})).collect();

@@ -11,7 +11,9 @@ use super::*;
 
 /// A server that answers each request on a connection with the next text, and then closes it. Gives what was asked for, and on which
 /// connection.
-async fn server(answers: &'static [&'static [&'static str]]) -> (Url, mpsc::UnboundedReceiver<(usize, String)>) {
+async fn server(
+    answers: &'static [&'static [&'static str]],
+) -> (Url, mpsc::UnboundedReceiver<(usize, String)>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let at = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
     let (asked, heard) = mpsc::unbounded_channel();

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use futures::FutureExt as _;
 use futures::future::{join, join_all, poll_fn};
@@ -15,6 +15,9 @@ use super::reachability::{ASK, Reachability};
 use crate::clock;
 use crate::kubernetes::{GroupKey, GroupPods};
 
+/// When a machine is asked whose connection has ended in silence: as long after the kernel's question as after one of ours.
+const AFTER_SILENCE: Duration = Duration::from_secs(1);
+
 /// Asks the group's machines for a sign of life, for ever.
 pub(super) async fn listen(
     bridge: Bridge,
@@ -25,72 +28,71 @@ pub(super) async fn listen(
         .await;
 }
 
-/// A connection to each is kept: while the kernels keep it, nobody need be asked.
+/// A connection to each is kept: while the kernels keep it, nobody need be asked. Of a few groups all are asked, as witnesses.
 async fn ask_workers(bridge: &Bridge, reachability: &Reachability, assignment: &watch::Receiver<Assignment>) {
     let mut held: BTreeMap<String, Held> = BTreeMap::new();
     loop {
         let (group, pods) = current(assignment);
         let (group, asked) = (&group, clock::monotonic());
         reachability.probing(group, &pods.ips, pods.well, asked);
+        let may_hold = reachability.may_hold(group);
         let workers = || pods.ips.iter().filter(|ip| pods.head_ip.as_ref() != Some(*ip));
-        held.retain(|ip, _| workers().any(|worker| worker == ip));
-        let doubted = reachability.wants_witnesses(&group.namespace, asked);
-        let mut unasked = Vec::new();
-        for ip in workers() {
-            if held.contains_key(ip) && !doubted {
-                reachability.record_held(group, ip, asked);
-            } else {
-                unasked.push((ip, held.contains_key(ip)));
-            }
+        held.retain(|ip, _| may_hold && workers().any(|worker| worker == ip));
+        for ip in held.keys() {
+            reachability.record_held(group, ip, asked);
         }
         // Each answer counts when it comes: a dead machine takes a second to be silent.
-        let signs = join_all(unasked.into_iter().map(|(ip, is_held)| async move {
-            let (answered, taken) = if is_held {
-                (bridge.sign_of(ip).await.answered(), None)
-            } else {
+        let signs = join_all(workers().filter(|ip| !held.contains_key(*ip)).map(|ip| async move {
+            let (answered, taken) = if may_hold {
                 let sign = bridge.hold(ip).await;
                 (sign.answered(), sign.given())
+            } else {
+                (bridge.sign_of(ip).await.answered(), None)
             };
             if let Some(answered) = answered {
                 reachability.record_connection(group, ip, answered, asked);
             }
             Some((ip.clone(), taken?))
         }));
-        held.extend(signs.await.into_iter().flatten());
-        until_silence(&mut held, reachability, group, clock::slot(asked + ASK)).await;
+        let signs = signs.await;
+        held.extend(signs.into_iter().flatten());
+        wait(&mut held, reachability, group, clock::slot(asked + ASK)).await;
     }
 }
 
-/// Waits until a moment, or until machines whose connections were kept are silent. Whose machine has closed it is asked at that moment.
-async fn until_silence(
+/// Waits until a moment, or until it is time to ask machines whose connections were kept and that are silent. One that its machine has
+/// closed is opened again at that moment.
+async fn wait(
     held: &mut BTreeMap<String, Held>,
     reachability: &Reachability,
     group: &GroupKey,
-    until: Instant,
+    mut until: Instant,
 ) {
-    let sleep = tokio::time::sleep_until(until.into());
-    let silent = poll_fn(|context| {
-        let mut silent = Vec::new();
-        held.retain(|ip, connection| match connection.poll_unpin(context) {
-            Poll::Pending => true,
-            Poll::Ready(HeldEnd::Closed) => false,
-            Poll::Ready(HeldEnd::Silent) => {
-                silent.push(ip.clone());
-                false
-            }
+    loop {
+        let silent = poll_fn(|context| {
+            let mut silent = Vec::new();
+            held.retain(|ip, connection| match connection.poll_unpin(context) {
+                Poll::Pending => true,
+                Poll::Ready(HeldEnd::Closed) => false,
+                Poll::Ready(HeldEnd::Silent) => {
+                    silent.push(ip.clone());
+                    false
+                }
+            });
+            if silent.is_empty() { Poll::Pending } else { Poll::Ready(silent) }
         });
-        if silent.is_empty() { Poll::Pending } else { Poll::Ready(silent) }
-    });
-    tokio::select! {
-        biased;
-        silent = silent => {
-            let now = clock::monotonic();
-            let last = now.checked_sub(HELD_SILENCE).unwrap_or(now);
-            for ip in silent {
-                reachability.record_silence(group, &ip, last, now);
+        tokio::select! {
+            biased;
+            silent = silent => {
+                let now = clock::monotonic();
+                let last = now.checked_sub(HELD_SILENCE).unwrap_or(now);
+                for ip in silent {
+                    reachability.record_silence(group, &ip, last);
+                }
+                until = now + AFTER_SILENCE;
             }
+            () = tokio::time::sleep_until(until.into()) => return,
         }
-        () = sleep => {}
     }
 }
 

@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use ray_bridge::HELD_SILENCE;
 use rayfleet_core::observed::Reach;
 use tokio::sync::Notify;
 
@@ -26,11 +25,9 @@ const WITNESS: Duration = Duration::from_secs(3);
 const NO_REPLY: Duration = Duration::from_secs(10);
 /// An engine whose watch brought nothing for this long is asked: its signs of life come every two seconds.
 const WATCHED: Duration = Duration::from_millis(2500);
-/// A machine whose connection is kept was heard at least this long ago: when it falls silent, and a second until we hear of that.
-const HELD: Duration = HELD_SILENCE.saturating_add(Duration::from_secs(1));
-/// For this long after a machine was heard last all others of its namespace are asked, though their connections are kept: what these say
-/// is too old for a witness.
-const DOUBTED: Duration = Duration::from_secs(15);
+/// So many groups of each namespace are asked even where connections could be kept: what they answer is of that moment, and without that
+/// nobody is a witness.
+const WITNESSES: usize = 4;
 /// A group that nobody has asked for this long counts for nothing.
 const ASKED: Duration = Duration::from_secs(30);
 
@@ -52,8 +49,6 @@ struct Table {
     groups: BTreeMap<GroupKey, Group>,
     /// When a machine was last heard that had been so for a while, by namespace: network policies are a namespace's.
     witnesses: BTreeMap<String, Instant>,
-    /// Until when a machine that has fallen silent wants witnesses, by namespace.
-    doubts: BTreeMap<String, Instant>,
 }
 
 #[derive(Debug)]
@@ -139,41 +134,35 @@ impl Reachability {
         let mut table = self.0.lock();
         table.enter(group, answered, asked, |group| group.machines.get_mut(ip));
         if !answered {
-            table.doubt(group, ip, asked);
+            table.doubt(group, ip);
         }
     }
 
-    /// The connection to a machine is still kept.
+    /// Whether connections to a group's machines may be kept instead of asking them.
+    pub(crate) fn may_hold(&self, group: &GroupKey) -> bool {
+        let table = self.0.lock();
+        let first = GroupKey::new(&group.namespace, "");
+        let mut of_namespace = table.groups.range(first..).take(WITNESSES);
+        of_namespace.all(|(key, _)| key.namespace == group.namespace && key != group)
+    }
+
+    /// The connection to a machine is still kept. It is no witness: it may have fallen silent a moment ago.
     pub(crate) fn record_held(&self, group: &GroupKey, ip: &str, now: Instant) {
         let mut table = self.0.lock();
-        let Some(run) = table.groups.get_mut(group).and_then(|entry| entry.machines.get_mut(ip)) else {
-            return;
-        };
-        run.missed = 0;
-        run.last = run.last.max(Some(now));
-        // It is a witness of what was a while ago, if it was heard even then.
-        let Some(heard) = now.checked_sub(HELD) else { return };
-        if run.since.is_some_and(|since| heard.saturating_duration_since(since) >= WITNESS) {
-            table.witness(group, heard);
+        if let Some(run) = table.groups.get_mut(group).and_then(|entry| entry.machines.get_mut(ip)) {
+            *run = Contact { last: run.last.max(Some(now)), since: None, missed: 0 };
         }
     }
 
     /// The connection to a machine has ended, since it was not heard after `last`.
-    pub(crate) fn record_silence(&self, group: &GroupKey, ip: &str, last: Instant, now: Instant) {
+    pub(crate) fn record_silence(&self, group: &GroupKey, ip: &str, last: Instant) {
         let mut table = self.0.lock();
-        let Some(run) = table.groups.get_mut(group).and_then(|entry| entry.machines.get_mut(ip)) else {
-            return;
-        };
-        run.last = run.last.map(|heard| heard.min(last));
-        run.since = None;
-        // The kernel's own question.
-        run.missed = run.missed.saturating_add(1);
-        table.doubt(group, ip, now);
-    }
-
-    /// Whether a machine has fallen silent a moment ago, and others of its namespace are to say whether they are heard.
-    pub(crate) fn wants_witnesses(&self, namespace: &str, now: Instant) -> bool {
-        self.0.lock().doubts.get(namespace).is_some_and(|until| now < *until)
+        if let Some(run) = table.groups.get_mut(group).and_then(|entry| entry.machines.get_mut(ip)) {
+            // The kernel's own question was not answered.
+            let missed = run.missed.saturating_add(1);
+            *run = Contact { last: run.last.map(|heard| heard.min(last)), since: None, missed };
+        }
+        table.doubt(group, ip);
     }
 
     /// Whether dashboard or engine sent anything at all.
@@ -246,28 +235,16 @@ impl Table {
     ) {
         let Some(run) = self.groups.get_mut(group).and_then(run) else { return };
         if run.enter(answered, now) {
-            self.witness(group, now);
-        }
-    }
-
-    /// Somebody of this group was heard.
-    fn witness(&mut self, group: &GroupKey, heard: Instant) {
-        match self.witnesses.get_mut(&group.namespace) {
-            Some(last) => *last = heard.max(*last),
-            None => drop(self.witnesses.insert(group.namespace.clone(), heard)),
+            let last = self.witnesses.entry(group.namespace.clone()).or_insert(now);
+            *last = now.max(*last);
         }
     }
 
     /// A machine has not answered. One that never did is no news.
-    fn doubt(&mut self, group: &GroupKey, ip: &str, now: Instant) {
+    fn doubt(&self, group: &GroupKey, ip: &str) {
         let Some(entry) = self.groups.get(group) else { return };
-        let Some(last) = entry.machines.get(ip).and_then(|run| run.last) else { return };
-        entry.doubt.notify_one();
-        let until = last + DOUBTED;
-        if now < until {
-            self.doubts.retain(|_, until| now < *until);
-            let wanted = self.doubts.entry(group.namespace.clone()).or_insert(until);
-            *wanted = until.max(*wanted);
+        if entry.machines.get(ip).is_some_and(|run| run.last.is_some()) {
+            entry.doubt.notify_one();
         }
     }
 

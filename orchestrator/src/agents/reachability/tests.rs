@@ -184,56 +184,59 @@ fn a_group_is_clear_while_all_answer_that_ever_did() {
     assert!(!clear(14), "one has missed a question");
 }
 
-/// Machines whose connections are kept, as the kernel and `listen` treat them: the kernel asks an idle one every two seconds, each at a
-/// moment of its own, and gives up a second later. Then it is asked every two seconds, and so are all while witnesses are wanted.
+/// Machines of which the connections to some are kept, as the kernel and `listen` treat them: the kernel asks an idle one every two seconds,
+/// each at a moment of its own, and gives up a second later. A second after that, and then every two, it is asked as all others are.
 struct Kept<'a> {
     bench: &'a Bench,
     /// When the kernel last heard it, while its connection is kept.
     heard: Vec<Option<u64>>,
-    now: u64,
+    /// When it is asked next.
+    next: Vec<u64>,
+    may_hold: &'a [usize],
 }
 
 impl<'a> Kept<'a> {
-    fn new(bench: &'a Bench) -> Self {
-        for (group, _) in &bench.machines {
+    fn new(bench: &'a Bench, may_hold: &'a [usize]) -> Self {
+        for (group, ip) in &bench.machines {
             let ips: Vec<String> =
                 bench.machines.iter().filter(|(of, _)| of == group).map(|(_, ip)| ip.clone()).collect();
             bench.reachability.probing(group, &ips, true, bench.start);
-        }
-        for (group, ip) in &bench.machines {
             bench.reachability.record_connection(group, ip, true, bench.start);
         }
-        Self { bench, heard: bench.machines.iter().map(|_| Some(0)).collect(), now: 0 }
+        let count = bench.machines.len();
+        let heard = (0..count).map(|machine| may_hold.contains(&machine).then_some(0)).collect();
+        Self { bench, heard, next: (0..count).map(|machine| 300 * machine as u64).collect(), may_hold }
     }
 
     /// Until this moment an address answers when the rule says so. `each` is called every 100 ms.
-    fn run(&mut self, millis: u64, answers: impl Fn(&str, u64) -> bool, each: impl Fn(u64)) {
+    fn run(mut self, until: u64, answers: impl Fn(&str, u64) -> bool, each: impl Fn(u64)) {
         let Bench { reachability, machines, .. } = self.bench;
-        while self.now < millis {
-            let (now, at) = (self.now, self.bench.at(self.now));
-            for ((number, (group, ip)), heard) in (0..).zip(machines).zip(&mut self.heard) {
-                let offset = 700 * number;
-                if let Some(last) = *heard {
-                    if now + 2000 > offset && (now + 2000 - offset) % 2000 == 0 && answers(ip, now) {
-                        *heard = Some(now);
-                    } else if now >= last + 3000 {
-                        *heard = None;
-                        reachability.record_silence(group, ip, self.bench.at(now - 3000), at);
+        for now in (0..until).step_by(100) {
+            let at = self.bench.at(now);
+            for (machine, (group, ip)) in machines.iter().enumerate() {
+                if let Some(last) = self.heard[machine] {
+                    if now == last + 2000 && answers(ip, now) {
+                        self.heard[machine] = Some(now);
+                    } else if now == last + 3000 {
+                        self.heard[machine] = None;
+                        reachability.record_silence(group, ip, self.bench.at(last));
+                        self.next[machine] = now + 1000;
                     }
                 }
-                let is_turn = (now + offset) % 2000 == 0;
-                if heard.is_some() && is_turn && !reachability.wants_witnesses(&group.namespace, at) {
+                if now < self.next[machine] {
+                    continue;
+                }
+                self.next[machine] = now + 2000;
+                if self.heard[machine].is_some() {
                     reachability.record_held(group, ip, at);
-                } else if is_turn {
-                    let answered = answers(ip, now);
-                    reachability.record_connection(group, ip, answered, at);
-                    if answered && heard.is_none() {
-                        *heard = Some(now);
+                } else {
+                    reachability.record_connection(group, ip, answers(ip, now), at);
+                    if answers(ip, now) && self.may_hold.contains(&machine) {
+                        self.heard[machine] = Some(now);
                     }
                 }
             }
             each(now);
-            self.now += 100;
         }
     }
 }
@@ -242,56 +245,49 @@ impl<'a> Kept<'a> {
 fn a_machine_whose_connection_was_kept_is_gone_no_later_than_one_that_is_asked() {
     for lost in (10_000..12_000).step_by(100) {
         let bench = Bench::new(&["n/g/1", "n/g/2", "n/h/3"]);
-        let mut kept = Kept::new(&bench);
-        kept.run(
-            lost + 20_000,
-            |ip, now| ip != "1" || now < lost,
-            |now| {
-                let gone = bench.reachability.of(&bench.machines[0].0, bench.at(now)).no_sign;
-                assert!(now >= lost + 3000 || gone.is_empty(), "lost at {lost}, gone at {now}");
-                // One that is asked every two seconds was heard up to two before, and is judged when it has missed the third question.
-                assert!(now < lost + 7000 || gone == ["1"], "lost at {lost}, and there at {now}");
-                assert!(gone.iter().all(|ip| ip == "1"), "{gone:?}");
-            },
-        );
+        let each = |now| {
+            let gone = bench.reachability.of(&bench.machines[0].0, bench.at(now)).no_sign;
+            assert!(now >= lost + 3000 || gone.is_empty(), "lost at {lost}, gone at {now}");
+            assert!(now < lost + 5000 || gone == ["1"], "lost at {lost}, and there at {now}");
+        };
+        Kept::new(&bench, &[0]).run(lost + 20_000, |ip, now| ip != "1" || now < lost, each);
         assert!(bench.reachability.is_clear(&bench.machines[2].0, bench.at(lost + 20_000)));
     }
 }
 
 #[test]
-fn kept_connections_are_no_witnesses_of_a_time_when_nobody_was_reachable() {
-    for machines in [&["n/g/1", "n/g/2", "n/h/3", "n/h/4"][..], &["n/g/1", "n/g/2"]] {
-        for (cut, length) in
-            (10_000..12_000).step_by(300).flat_map(|cut| (1..20).map(move |length| (cut, length)))
-        {
-            let bench = Bench::new(machines);
-            let until = cut + 1000 * length;
-            Kept::new(&bench).run(
-                until + 10_000,
-                |_, now| now < cut || now >= until,
-                |now| {
-                    for (group, _) in &bench.machines {
-                        let said = bench.reachability.of(group, bench.at(now));
-                        assert_eq!(said.no_sign, [""; 0], "cut from {cut} to {until}, at {now}");
-                        assert_ne!(said.reach, Reach::Silent, "cut from {cut} to {until}, at {now}");
-                    }
-                },
-            );
-            assert_eq!(
-                bench.reachability.of(&bench.machines[0].0, bench.at(until + 10_000)).reach,
-                Reach::Reachable
-            );
+fn nobody_whose_connection_is_kept_is_gone_when_a_cut_ends() {
+    let cuts = || {
+        (10_000..12_000)
+            .step_by(100)
+            .flat_map(|cut| (500..8_000).step_by(100).map(move |length| (cut, length)))
+    };
+    for may_hold in [&[0, 2][..], &[0], &[0, 1, 2]] {
+        for (cut, length) in cuts() {
+            let (bench, until) = (Bench::new(&["n/g/1", "n/g/2", "n/h/3", "n/h/4"]), cut + length);
+            let each = |now| {
+                for (group, _) in &bench.machines {
+                    let said = bench.reachability.of(group, bench.at(now));
+                    assert_eq!(said.no_sign, [""; 0], "cut from {cut} to {until}, at {now}, {may_hold:?}");
+                    assert_ne!(
+                        said.reach,
+                        Reach::Silent,
+                        "cut from {cut} to {until}, at {now}, {may_hold:?}"
+                    );
+                }
+            };
+            Kept::new(&bench, may_hold).run(until + 8_000, |_, now| now < cut || now >= until, each);
+            assert_eq!(bench.of(0, (until + 8_000) / 1000).reach, Reach::Reachable);
         }
     }
 }
 
 #[test]
-fn witnesses_are_wanted_for_a_while_after_a_machine_fell_silent() {
-    let bench = Bench::new(&["n/g/1", "m/h/2"]);
-    bench.asks(0, 10, |_, _| true);
-    let wanted =
-        |namespace, second: u64| bench.reachability.wants_witnesses(namespace, bench.at(second * 1000));
-    assert!(!wanted("n", 10));
-    bench.asks(10, 60, |ip, _| ip != "1");
-    assert_eq!((wanted("n", 11), wanted("m", 11), wanted("n", 60)), (true, false, false));
+fn the_first_four_groups_of_each_namespace_are_asked() {
+    let bench = Bench::new(&["m/z/0", "n/a/1", "n/b/2", "n/c/3", "n/d/4", "n/e/5", "o/a/6"]);
+    bench.asks(0, 2, |_, _| true);
+    let held = bench.machines.iter().filter(|(group, _)| bench.reachability.may_hold(group));
+    assert_eq!(held.map(|(_, ip)| &**ip).collect::<Vec<_>>(), ["5"]);
+    bench.reachability.forget(&bench.machines[1].0);
+    assert!(!bench.reachability.may_hold(&bench.machines[5].0), "it comes in the place of one that is gone");
 }

@@ -115,9 +115,14 @@ pub(super) struct Bench {
 
 impl Bench {
     pub(super) async fn start(middleware: Middleware) -> Self {
+        Self::start_beside(0, middleware).await
+    }
+
+    /// The same in a namespace of so many other groups.
+    pub(super) async fn start_beside(others: usize, middleware: Middleware) -> Self {
         let (launch, engine) = launch();
-        let bench =
-            Self::of(Assignment { pace: PollInterval::Steady, ..assigned(engine) }, None, middleware).await;
+        let assignment = Assignment { pace: PollInterval::Steady, ..assigned(engine) };
+        let bench = Self::new(assignment, None, middleware, others).await;
         bench.commands.put(Command::Launch(Box::new(launch)));
         bench.until_it_serves().await;
         bench
@@ -129,6 +134,15 @@ impl Bench {
         own_engine_port: Option<u16>,
         middleware: Middleware,
     ) -> Self {
+        Self::new(assignment, own_engine_port, middleware, 0).await
+    }
+
+    async fn new(
+        assignment: Assignment,
+        own_engine_port: Option<u16>,
+        middleware: Middleware,
+        others: usize,
+    ) -> Self {
         let ray = RayWorld::new(1);
         start_head(&ray, own_engine_port).await;
         start_worker(&ray);
@@ -138,6 +152,10 @@ impl Bench {
         let wire = Counting { wire: ray.wire(), middleware, counts: Arc::clone(&counts) };
         Arc::get_mut(&mut agent.shared).unwrap().bridge =
             Bridge::over(Arc::new(wire), Limits::default()).unwrap();
+        for other in 0..others {
+            let group = Key::new("n", format!("a-{other}"));
+            agent.shared.reachability.probing(&group, &[], true, clock::monotonic());
+        }
         let (index, commands) = (agent.shared.index.clone(), agent.commands.clone());
         let running = tokio::spawn(agent.run());
         Self { ray, counts, index, commands, assignment, running }

@@ -5,12 +5,10 @@ use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use k8s_openapi::api::core::v1::Node;
-use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::Api;
 use kube::api::ListParams;
-use rayfleet_api::status::{Goal, RolloutStep};
+use rayfleet_api::status::RolloutStep;
 use rayfleet_e2e::cluster::call;
-use rayfleet_e2e::cluster::fleet::Fleet;
 use rayfleet_e2e::cluster::manifest::Manifest;
 use rayfleet_e2e::cluster::plan_check::predict;
 use rayfleet_e2e::cluster::ready::groups;
@@ -21,7 +19,6 @@ use crate::bounds::Bounds;
 use crate::light::{self, ROLLOUT};
 use crate::suite::{Connections, Suite};
 
-const COMMAND: Duration = Duration::from_mins(1);
 /// Number of groups: one for each node, with all of its GPUs.
 const GROUPS: i32 = 3;
 const GPUS_OF_A_NODE: u32 = 4;
@@ -72,41 +69,8 @@ pub(crate) async fn replaced(suite: &Suite) -> anyhow::Result<()> {
         })
         .await?;
     observations.is_as(&predicted, GPUS_OF_A_NODE)?;
-    promoted_and_aborted(suite, &fleet, &old).await?;
     fleet.delete(Duration::from_mins(1)).await?;
     suite.nothing_left().await
-}
-
-/// The commands of a rollout that is under way: what differs, another group, and back to what was.
-async fn promoted_and_aborted(suite: &Suite, fleet: &Fleet, old: &str) -> anyhow::Result<()> {
-    let rollout = async |command: &str| {
-        let args = ["rayfleet", "rollout", command, fleet.name.as_str()];
-        let answer = suite.tools.ask(&args, None, COMMAND).await?;
-        suite.console.say(format_args!("rollout {command}: {}", answer.out.trim_end()));
-        anyhow::Ok(answer)
-    };
-    let diff = rollout("diff").await?;
-    ensure!(
-        diff.status.code() == Some(1) && has_all(&diff.out, &[light::TEMPLATE, "replaces groups"]),
-        "`rollout diff` was to show a new variable, which replaces groups: {diff:?}"
-    );
-    let promoted = rollout("promote").await?;
-    let partition = fleet.get().await?.spec.strategy.and_then(|it| it.rolling_update?.partition);
-    ensure!(
-        promoted.status.success() && partition == Some(IntOrString::Int(GROUPS - 2)),
-        "one more group was to be updated: {promoted:?}; partition {partition:?}"
-    );
-    fleet
-        .follow("give up the next group", ROLLOUT, |fleet| {
-            let mut old = groups(fleet?).iter().filter(|group| group.revision == *old);
-            old.any(|group| group.goal == Goal::Retire).then_some(())
-        })
-        .await?;
-    let aborted = rollout("abort").await?;
-    ensure!(aborted.status.success(), "`rollout abort`: {aborted:?}");
-    let back = light::settle(suite, fleet, ROLLOUT).await?;
-    ensure!(light::only_revision(&back)?.0 == old, "an aborted rollout did not go back to {old}");
-    Ok(())
 }
 
 fn has_all(text: &str, words: &[&str]) -> bool {

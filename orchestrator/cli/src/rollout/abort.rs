@@ -5,6 +5,7 @@ use rayfleet_api::revision::Revision as Hash;
 use rayfleet_cli_kit::{CliError, Terminal};
 use serde_json::json;
 
+use super::promote::PARTITION;
 use super::undo::operations;
 use crate::error::OBJECT;
 use crate::fleets::Fleets;
@@ -25,14 +26,19 @@ pub(super) async fn run(args: &FleetArg, fleets: &Fleets, terminal: &Terminal) -
     if fleet.paused {
         changes.push(json!({"op": "replace", "path": "/spec/paused", "value": false}));
     }
+    // It would keep as many groups of the revision that is given up.
+    if fleet.partition > 0 {
+        changes.push(json!({"op": "replace", "path": PARTITION, "value": 0}));
+    }
     let written = fleets.replace_at(name, fleet.generation, changes).await?;
     if written.is_none() {
         return Err(changed(name, &fleets.named(name)));
     }
     let resumed = if fleet.paused { "; it is no longer paused" } else { "" };
+    let whole = if fleet.partition > 0 { "; its partition is 0" } else { "" };
     let (number, hash) = (back.number, back.hash()?);
     terminal.print(&format!(
-        "{OBJECT}/{name} rollout of {current} aborted: back to revision {number} ({hash}){resumed}\n"
+        "{OBJECT}/{name} rollout of {current} aborted: back to revision {number} ({hash}){resumed}{whole}\n"
     ))
 }
 
@@ -127,6 +133,16 @@ mod tests {
                 {"op": "add", "path": "/spec/model", "value": sample::model(&[])}
             ])]
         );
+    }
+
+    #[tokio::test]
+    async fn no_partition_keeps_groups_of_what_was_given_up() {
+        let mut fleet = under_way();
+        fleet.data["spec"]["strategy"] = json!({"rollingUpdate": {"partition": 1}});
+        let server = with_history(fleet);
+        let said = abort(&server.fleets()).await.unwrap();
+        assert!(said.ends_with("; its partition is 0\n"), "{said}");
+        assert_eq!(server.llama().data["spec"]["strategy"]["rollingUpdate"]["partition"], 0);
     }
 
     #[tokio::test]

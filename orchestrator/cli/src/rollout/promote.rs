@@ -10,7 +10,7 @@ use crate::fleets::Fleets;
 use crate::view::Fleet;
 
 /// Where a partition is.
-const PARTITION: &str = "/spec/strategy/rollingUpdate/partition";
+pub(super) const PARTITION: &str = "/spec/strategy/rollingUpdate/partition";
 
 /// What a promotion writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

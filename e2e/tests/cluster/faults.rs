@@ -10,7 +10,6 @@ use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::Api;
 use kube::api::ListParams;
 use rayfleet_api::status::{GroupStatus, Phase};
-use rayfleet_e2e::cluster::diagnosis::{Cause, Diagnosis, Said};
 use rayfleet_e2e::cluster::endpoint::Endpoint;
 use rayfleet_e2e::cluster::fleet::Fleet;
 use rayfleet_e2e::cluster::leader;
@@ -56,28 +55,6 @@ type Limits = (f64, f64);
 /// may stop. The aims are 2 s and 3 s for what is dead, and `hungAfter` more for what hangs; some is granted to traffic that
 /// a busy machine sees late. Whether a container or a machine comes back is not known at once.
 type Case = (Fault, &'static str, &'static str, Option<Limits>);
-
-/// What `kubectl rayfleet diagnose` must say first of a fault, whenever it says something. What ended a container or a machine is
-/// known later than that pods are not ready and Ray is gone.
-fn diagnosis(fault: Fault) -> Cause {
-    match fault {
-        Fault::RankKilled => &[("Engine", "RankDied")],
-        Fault::CoreKilled | Fault::ApiServerKilled => &[("Engine", "EngineDied")],
-        Fault::RankStopped => &[("Engine", "Hung")],
-        Fault::DashboardStopped | Fault::PathCut => &[("Placement", "dashboard does not answer")],
-        Fault::RayletKilled => &[("Pods", "pods have not all been ready"), ("Ray", "lost Ray")],
-        Fault::HeadKilled => {
-            &[("Pods", "pods have not all been ready"), ("Engine", "HeadLost"), ("Engine", "NotReady")]
-        }
-        Fault::NodeLost => &[
-            ("Pods", "pods have not all been ready"),
-            ("Ray", "lost Ray"),
-            ("Nodes", "is lost"),
-            ("Nodes", "is not ready"),
-            ("Engine", "NodeLost"),
-        ],
-    }
-}
 
 const FAULTS: [Case; 7] = [
     (Fault::RankKilled, "SIGKILL of a rank", "died", Some((3.0, 3.0))),
@@ -130,10 +107,6 @@ async fn each(suite: &Suite, faults: &[Case]) -> anyhow::Result<Fleet> {
         let row = one(suite, &fleet, fault, cause, limit).await.with_context(|| name.to_owned())?;
         let line = format!("{name}: {}", row.words());
         suite.console.say(&line);
-        match row.named {
-            Ok(said) => suite.console.say(said.row(name)),
-            Err(error) => late.push(format!("{name}: {error:#}")),
-        }
         if let Some((closed_by, started_by)) = limit {
             for (what, after, limit) in
                 [("traffic stopped", row.closed, closed_by), ("recovery started", row.started, started_by)]
@@ -166,8 +139,6 @@ fn manifest() -> anyhow::Result<Manifest> {
 /// Times of one fault, in seconds since its injection.
 struct Row {
     reported: f64,
-    /// What `kubectl rayfleet diagnose` said first, or why that was wrong.
-    named: anyhow::Result<Said>,
     closed: Option<f64>,
     /// The ledger reports that the engine or the group has failed, and the next action. The stop of the
     /// rest of the engine is requested in the same step.
@@ -234,13 +205,10 @@ async fn one(
             .await?;
     }
     let watch = Watch::start(fleet, &group);
-    let diagnosed = Diagnosis::begin(&suite.tools);
     let start = clock::instant();
     let stopped = inflict(fault, &head, &worker).await?;
     let (reported, said) = watch.reported(cause).await.with_context(|| format!("waiting for `{cause}`"))?;
     let reported_after = seconds(start, reported);
-    // A diagnosis has as long as the fault lasts.
-    let named = diagnosed.named(&fleet.name, diagnosis(fault), PATIENCE).await;
     if limit.is_none() {
         end(fault, &stopped, &head).await?;
     } else {
@@ -271,13 +239,9 @@ async fn one(
         launched = Some(clock::seconds_since(start) - clock::seconds_since_time(submitted));
         nothing_left(fleet, &group, &after.status.unwrap_or_default().groups).await?;
     }
-    let named = named.and_then(|said| {
-        diagnosed.no_other(&fleet.name, diagnosis(fault))?;
-        Ok(said)
-    });
     let after_start = |moment: Option<Instant>| moment.map(|moment| seconds(start, moment));
     let (closed, started) = (after_start(reports.closed), after_start(reports.started));
-    Ok(Row { reported: reported_after, named, closed, started, launched, ready, cause: said })
+    Ok(Row { reported: reported_after, closed, started, launched, ready, cause: said })
 }
 
 fn seconds(start: Instant, moment: Instant) -> f64 {

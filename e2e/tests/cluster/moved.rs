@@ -9,7 +9,6 @@ use kube::Api;
 use kube::api::{ApiResource, DeleteParams, Patch, PatchParams, PostParams};
 use kube::core::DynamicObject;
 use rayfleet_api::{RayClusterFleet, names};
-use rayfleet_e2e::cluster::diagnosis::Diagnosis;
 use rayfleet_e2e::cluster::pods::{pods, uids};
 use rayfleet_e2e::cluster::ready::groups;
 use rayfleet_e2e::cluster::{call, ray_cluster_resource, until};
@@ -138,11 +137,7 @@ async fn moved(suite: &Suite, client: kube::Client, namespace: &str) -> anyhow::
         let conditions = fleet.status.iter().flat_map(|status| &status.conditions);
         conditions.into_iter().any(|condition| condition.reason == "OwnedByAIBrix").then_some(())
     };
-    let diagnosed = Diagnosis::begin(&suite.tools);
     fleet.follow("be held", SOON, |fleet| fleet.and_then(held)).await?;
-    let said = diagnosed.named(NAME, &[("Control", "is AIBrix's")], SOON).await?;
-    suite.console.say(said.row("AIBrix's controller owns the groups"));
-    drop(diagnosed);
     let consent = json!({"metadata": {"annotations": {(names::ANNOTATION_TAKE_OVER): "true"}}});
     let merge = PatchParams::default();
     call("annotate the fleet", fleet.api().patch(NAME, &merge, &Patch::Merge(&consent))).await?;

@@ -4,8 +4,9 @@
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
+use rayfleet_api::status::Phase;
 use rayfleet_e2e::cluster::endpoint::Endpoint;
-use rayfleet_e2e::cluster::ready;
+use rayfleet_e2e::cluster::ready::groups;
 use rayfleet_e2e::examples;
 use rayfleet_e2e::load::complete;
 use serde_json::json;
@@ -18,8 +19,7 @@ const MODEL: &str = "/var/lib/rayfleet-local/models/tiny";
 const VOLUME: &str = "rayfleet-local";
 
 const COMMAND: Duration = Duration::from_secs(30);
-/// Longer than the command's own limit.
-const READY: Duration = Duration::from_secs(330);
+const READY: Duration = Duration::from_mins(5);
 const TOKENS: u32 = 5;
 
 pub(crate) async fn applied(suite: &Suite) -> anyhow::Result<()> {
@@ -28,13 +28,13 @@ pub(crate) async fn applied(suite: &Suite) -> anyhow::Result<()> {
     remove_volume(suite).await?;
     volume(suite).await?;
     let manifest = rendered(suite).await?;
-    // Complete once its group has taken traffic.
-    let args = ["rayfleet", "apply", "-f", "-", "--wait", "--timeout", "5m"];
-    let said = suite.tools.run(&args, Some(&manifest), READY).await?;
-    said.lines().for_each(|line| suite.console.say(line));
+    apply(suite, &manifest).await?;
     let fleet = suite.fleet(FLEET);
-    let seen = fleet.get().await?;
-    ensure!(ready::settled(&seen), "`apply --wait` returned too soon: {}", ready::words(&seen));
+    fleet
+        .follow("have a ready group", READY, |fleet| {
+            groups(fleet?).iter().any(|group| group.phase == Phase::Ready).then_some(())
+        })
+        .await?;
     let endpoint = Endpoint::of(&suite.cluster, FLEET, &suite.tools).await?;
     let text = complete(&endpoint.target, "tiny", "Hello", TOKENS, COMMAND).await?;
     ensure!(!text.trim().is_empty(), "the answer has no words");

@@ -3,13 +3,12 @@
 
 use std::io::Write;
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
-use kube::Client;
 use ray_bridge::{Bridge, Limits};
 use rayfleet_orchestrator::{Namespaces, Orchestrator};
+use rayfleet_runtime::program;
 
 /// Threads of the runtime free what others have allocated, all the time.
 #[global_allocator]
@@ -74,29 +73,10 @@ fn print_crd() -> anyhow::Result<()> {
     Ok(())
 }
 
-fn log(json: bool) {
-    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info,kube_client=warn,kube_runtime=warn"));
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    if json {
-        lines.json().init();
-    } else {
-        lines.with_ansi(false).init();
-    }
-}
-
-async fn client() -> anyhow::Result<Client> {
-    let mut config = kube::Config::infer().await.context(
-        "no way to an API server: run in a pod with a service account, or set KUBECONFIG to a kubeconfig file",
-    )?;
-    config.connect_timeout = Some(Duration::from_secs(5));
-    Ok(Client::try_from(config)?)
-}
-
 async fn run(arguments: Arguments) -> anyhow::Result<()> {
-    log(arguments.log_json);
+    program::log(arguments.log_json);
     let orchestrator = Orchestrator {
-        client: client().await?,
+        client: program::client().await?,
         bridge: Bridge::new(Limits::default()).context("the HTTP client for Ray dashboards")?,
         identity: arguments.identity,
         namespaces: arguments.namespaces.unwrap_or_default(),
@@ -104,23 +84,5 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
         leader_elect: arguments.leader_elect,
         engine_watch: arguments.engine_watch,
     };
-    Ok(orchestrator.run(Some(arguments.listen), stop_requested()).await?)
-}
-
-/// SIGTERM from the kubelet or Ctrl-C from a person.
-async fn stop_requested() {
-    use tokio::signal::unix::{SignalKind, signal};
-    match signal(SignalKind::terminate()) {
-        Ok(mut terminate) => {
-            tokio::select! {
-                // Either ends the program.
-                biased;
-                _ = terminate.recv() => {}
-                _ = tokio::signal::ctrl_c() => {}
-            }
-        }
-        Err(_) => {
-            let _ = tokio::signal::ctrl_c().await;
-        }
-    }
+    Ok(orchestrator.run(Some(arguments.listen), program::stop_requested()).await?)
 }

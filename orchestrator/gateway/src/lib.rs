@@ -29,7 +29,7 @@ use self::metrics::Metrics;
 use self::models::Models;
 use self::pages::Pages;
 use self::proxy::{Proxy, Settings};
-use self::table::{Fleet, Slice};
+use self::table::{Fleet, Slice, Watched};
 
 /// A gateway as it is started.
 #[derive(Clone, Debug)]
@@ -110,7 +110,7 @@ impl Gateway {
         Ok(())
     }
 
-    fn watch<T: Send + 'static>(
+    fn watch<T: Watched + Send + 'static>(
         &self,
         tasks: &mut JoinSet<()>,
         client: &Client,
@@ -118,9 +118,7 @@ impl Gateway {
         group: &str,
         plural: &'static str,
         labels: Option<&'static str>,
-    ) where
-        Models: rayfleet_runtime::Sink<T>,
-    {
+    ) {
         let scope = Scope::In(self.namespace.clone());
         let what = What { path: scope.path(group, plural), labels, fields: None, scope };
         let (client, models) = (client.clone(), models.clone());

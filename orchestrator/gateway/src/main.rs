@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::Parser;
-use kube::Client;
 use rayfleet_gateway::Gateway;
 use rayfleet_routing::Strategy;
+use rayfleet_runtime::program;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -64,12 +64,8 @@ struct Arguments {
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
-    log(arguments.log_json);
-    let mut config = kube::Config::infer().await.context(
-        "no way to an API server: run in a pod with a service account, or set KUBECONFIG to a kubeconfig file",
-    )?;
-    config.connect_timeout = Some(Duration::from_secs(5));
-    let client = Client::try_from(config)?;
+    program::log(arguments.log_json);
+    let client = program::client().await?;
     let mebibytes = |count: u32| usize::try_from(count).unwrap_or(usize::MAX).saturating_mul(1 << 20);
     let seconds = |count: u32| Duration::from_secs(u64::from(count));
     anyhow::ensure!(
@@ -92,10 +88,10 @@ async fn main() -> anyhow::Result<()> {
     };
     let (listen, pages) = (arguments.listen, arguments.pages);
     let stop = async {
-        stop_requested().await;
+        program::stop_requested().await;
         // Who asks twice does not want to wait.
         tokio::spawn(async {
-            stop_requested().await;
+            program::stop_requested().await;
             std::process::exit(1);
         });
     };
@@ -103,33 +99,4 @@ async fn main() -> anyhow::Result<()> {
         .run(client, listen, pages, stop)
         .await
         .with_context(|| format!("listening on {listen} (--listen) and {pages} (--pages)"))
-}
-
-fn log(json: bool) {
-    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info,kube_client=warn,kube_runtime=warn"));
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    if json {
-        lines.json().init();
-    } else {
-        lines.with_ansi(false).init();
-    }
-}
-
-/// SIGTERM from the kubelet or Ctrl-C from a person.
-async fn stop_requested() {
-    use tokio::signal::unix::{SignalKind, signal};
-    match signal(SignalKind::terminate()) {
-        Ok(mut terminate) => {
-            tokio::select! {
-                // Either ends the program.
-                biased;
-                _ = terminate.recv() => {}
-                _ = tokio::signal::ctrl_c() => {}
-            }
-        }
-        Err(_) => {
-            let _ = tokio::signal::ctrl_c().await;
-        }
-    }
 }

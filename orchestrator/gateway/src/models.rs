@@ -9,7 +9,7 @@ use rayfleet_routing::Router;
 use rayfleet_runtime::watch::{Scope, Sink};
 use rayfleet_runtime::{Key, clock};
 
-use crate::table::{Fleet, Slice, Table};
+use crate::table::{Table, Watched};
 
 /// One model.
 #[derive(Debug)]
@@ -34,16 +34,9 @@ pub(crate) struct Models(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    table: Mutex<(Table, Listed)>,
+    table: Mutex<Table>,
     models: RwLock<BTreeMap<Arc<str>, Arc<Model>>>,
     origin: Instant,
-}
-
-/// What was listed once.
-#[derive(Clone, Copy, Debug, Default)]
-struct Listed {
-    fleets: bool,
-    slices: bool,
 }
 
 impl Models {
@@ -64,15 +57,13 @@ impl Models {
 
     /// Whether everything was listed once: before that a model that is missing may be there.
     pub(crate) fn is_settled(&self) -> bool {
-        let listed = self.0.table.lock().1;
-        listed.fleets && listed.slices
+        self.0.table.lock().is_settled()
     }
 
     /// Changes what is known and who answers by it. The table is locked until both are done, so that no older state overtakes.
-    fn change(&self, change: impl FnOnce(&mut Table, &mut Listed)) {
-        let mut held = self.0.table.lock();
-        let (table, listed) = &mut *held;
-        change(table, listed);
+    fn change(&self, change: impl FnOnce(&mut Table)) {
+        let mut table = self.0.table.lock();
+        change(&mut table);
         let wanted = table.models();
         let mut models = self.0.models.write();
         models.retain(|name, _| wanted.contains_key(name));
@@ -87,83 +78,43 @@ impl Models {
     }
 }
 
-impl Sink<Fleet> for Models {
-    fn read(&self, text: &str) -> Result<Option<Fleet>, serde_json::Error> {
-        Fleet::read(text)
+impl<T: Watched> Sink<T> for Models {
+    fn read(&self, text: &str) -> Result<Option<T>, serde_json::Error> {
+        T::read(text)
     }
 
-    fn key(&self, fleet: &Fleet) -> Key {
-        fleet.key.clone()
-    }
-
-    fn listing(&self, _: &Scope) {}
-
-    fn list(&self, fleets: Vec<Fleet>) {
-        self.change(|table, _| fleets.into_iter().for_each(|fleet| table.put_fleet(fleet)));
-    }
-
-    fn listed(&self, scope: &Scope, there: &BTreeSet<Key>) {
-        self.change(|table, listed| {
-            let gone: Vec<Key> = gone(table.fleets(), scope, there);
-            for key in gone {
-                table.remove_fleet(&key);
-            }
-            listed.fleets = true;
-        });
-    }
-
-    fn apply(&self, fleet: Fleet) {
-        self.change(|table, _| table.put_fleet(fleet));
-    }
-
-    fn gone(&self, key: &Key) {
-        self.change(|table, _| table.remove_fleet(key));
-    }
-
-    fn gone_if_known(&self, key: &Key) {
-        self.change(|table, _| table.remove_fleet(key));
-    }
-}
-
-impl Sink<Slice> for Models {
-    fn read(&self, text: &str) -> Result<Option<Slice>, serde_json::Error> {
-        Slice::read(text)
-    }
-
-    fn key(&self, slice: &Slice) -> Key {
-        slice.key.clone()
+    fn key(&self, object: &T) -> Key {
+        object.key().clone()
     }
 
     fn listing(&self, _: &Scope) {}
 
-    fn list(&self, slices: Vec<Slice>) {
-        self.change(|table, _| slices.into_iter().for_each(|slice| table.put_slice(slice)));
-    }
-
-    fn listed(&self, scope: &Scope, there: &BTreeSet<Key>) {
-        self.change(|table, listed| {
-            let gone: Vec<Key> = gone(table.slices(), scope, there);
-            for key in gone {
-                table.remove_slice(&key);
-            }
-            listed.slices = true;
+    fn list(&self, objects: Vec<T>) {
+        self.change(|table| {
+            let known = T::known(table);
+            known.objects.extend(objects.into_iter().map(|object| (object.key().clone(), object)));
         });
     }
 
-    fn apply(&self, slice: Slice) {
-        self.change(|table, _| table.put_slice(slice));
+    fn listed(&self, scope: &Scope, there: &BTreeSet<Key>) {
+        self.change(|table| {
+            let known = T::known(table);
+            known.objects.retain(|key, _| !scope.holds(key) || there.contains(key));
+            known.listed = true;
+        });
+    }
+
+    fn apply(&self, object: T) {
+        self.list(vec![object]);
     }
 
     fn gone(&self, key: &Key) {
-        self.change(|table, _| table.remove_slice(key));
+        self.change(|table| {
+            T::known(table).objects.remove(key);
+        });
     }
 
     fn gone_if_known(&self, key: &Key) {
-        self.change(|table, _| table.remove_slice(key));
+        <Self as Sink<T>>::gone(self, key);
     }
-}
-
-/// Known keys of a scope that a list does not have.
-fn gone<'a>(known: impl Iterator<Item = &'a Key>, scope: &Scope, there: &BTreeSet<Key>) -> Vec<Key> {
-    known.filter(|key| scope.holds(key) && !there.contains(*key)).cloned().collect()
 }

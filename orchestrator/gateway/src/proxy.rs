@@ -47,7 +47,7 @@ const STRATEGY: &str = "routing-strategy";
 /// Header of an answer: the pod that gave it, by its UID.
 const SERVED_BY: &str = "x-rayfleet-served-by";
 
-/// What the proxy is told when it starts.
+/// How the proxy is set up.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
     /// Largest body of a request, in bytes.
@@ -73,7 +73,7 @@ pub(crate) struct Proxy {
     /// Kept from whoever writes prompts.
     seed: u64,
     metrics: Arc<Metrics>,
-    /// Set once this gateway is to end: clients are asked to connect anew, to another.
+    /// Set once this gateway is to end: clients are asked to reconnect, to another one.
     ending: Arc<AtomicBool>,
 }
 

@@ -36,49 +36,53 @@ pub(crate) struct Slice {
     heads: Vec<(Arc<str>, SocketAddr)>,
 }
 
+/// A kind that is watched.
+pub(crate) trait Watched: Sized {
+    /// Reads one object. `None`: it is none that is kept.
+    fn read(text: &str) -> Result<Option<Self>, serde_json::Error>;
+    fn key(&self) -> &Key;
+    /// Where objects of this kind are kept.
+    fn known(table: &mut Table) -> &mut Known<Self>;
+}
+
+/// The objects of a kind.
+#[derive(Debug)]
+pub(crate) struct Known<T> {
+    pub(crate) objects: BTreeMap<Key, T>,
+    /// They were listed once.
+    pub(crate) listed: bool,
+}
+
+impl<T> Default for Known<T> {
+    fn default() -> Self {
+        Self { objects: BTreeMap::new(), listed: false }
+    }
+}
+
 /// All that is known.
 #[derive(Debug, Default)]
 pub(crate) struct Table {
-    fleets: BTreeMap<Key, Fleet>,
-    slices: BTreeMap<Key, Slice>,
+    fleets: Known<Fleet>,
+    slices: Known<Slice>,
 }
 
 /// The heads of one model, by UID.
 pub(crate) type Heads = BTreeMap<Arc<str>, Arc<str>>;
 
 impl Table {
-    pub(crate) fn put_fleet(&mut self, fleet: Fleet) {
-        self.fleets.insert(fleet.key.clone(), fleet);
-    }
-
-    pub(crate) fn put_slice(&mut self, slice: Slice) {
-        self.slices.insert(slice.key.clone(), slice);
-    }
-
-    pub(crate) fn remove_fleet(&mut self, key: &Key) {
-        self.fleets.remove(key);
-    }
-
-    pub(crate) fn remove_slice(&mut self, key: &Key) {
-        self.slices.remove(key);
-    }
-
-    pub(crate) fn fleets(&self) -> impl Iterator<Item = &Key> {
-        self.fleets.keys()
-    }
-
-    pub(crate) fn slices(&self) -> impl Iterator<Item = &Key> {
-        self.slices.keys()
+    /// Whether everything was listed once: before that what is missing may be there.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.fleets.listed && self.slices.listed
     }
 
     /// The heads of each model that a fleet has, also of those that have none. Fleets that name the same model answer for it together.
     pub(crate) fn models(&self) -> BTreeMap<Arc<str>, Heads> {
         let mut of_fleet: BTreeMap<Key, Vec<&Slice>> = BTreeMap::new();
-        for slice in self.slices.values() {
+        for slice in self.slices.objects.values() {
             of_fleet.entry(slice.key.sibling(slice.fleet.clone())).or_default().push(slice);
         }
         let mut models: BTreeMap<Arc<str>, BTreeMap<Arc<str>, SocketAddr>> = BTreeMap::new();
-        for fleet in self.fleets.values() {
+        for fleet in self.fleets.objects.values() {
             let heads = models.entry(fleet.model.clone()).or_default();
             for (uid, address) in
                 of_fleet.get(&fleet.key).into_iter().flatten().flat_map(|slice| &slice.heads)
@@ -119,15 +123,23 @@ struct Model {
     name: Option<String>,
 }
 
-impl Fleet {
-    /// Reads a fleet. `None`: Rayfleet does not know what its model is called.
-    pub(crate) fn read(text: &str) -> Result<Option<Self>, serde_json::Error> {
+impl Watched for Fleet {
+    /// `None`: Rayfleet does not know what its model is called.
+    fn read(text: &str) -> Result<Option<Self>, serde_json::Error> {
         let FleetObject { metadata, spec } = serde_json::from_str(text)?;
         let name = spec.and_then(|spec| spec.model).and_then(|model| model.name);
         let Some(name) = name.filter(|name| !name.is_empty() && name.chars().count() <= LONGEST_NAME) else {
             return Ok(None);
         };
         Ok(Some(Self { key: Key::new(metadata.namespace, metadata.name), model: Arc::from(name) }))
+    }
+
+    fn key(&self) -> &Key {
+        &self.key
+    }
+
+    fn known(table: &mut Table) -> &mut Known<Self> {
+        &mut table.fleets
     }
 }
 
@@ -163,9 +175,9 @@ struct Port {
     port: Option<u16>,
 }
 
-impl Slice {
-    /// Reads a slice. `None`: it is of no fleet's Service.
-    pub(crate) fn read(text: &str) -> Result<Option<Self>, serde_json::Error> {
+impl Watched for Slice {
+    /// `None`: it is of no fleet's Service.
+    fn read(text: &str) -> Result<Option<Self>, serde_json::Error> {
         let SliceObject { metadata, endpoints, ports } = serde_json::from_str(text)?;
         let labels = metadata.labels.unwrap_or_default();
         // Labels of a Service are copied to its slices, and anybody may make a Service: only the one that the fleet controls has its name.
@@ -180,6 +192,14 @@ impl Slice {
         let endpoints = endpoints.into_iter().flatten().take(MOST_ENDPOINTS);
         let heads = endpoints.filter_map(|endpoint| endpoint.head(port?)).collect();
         Ok(Some(Self { key: Key::new(metadata.namespace, metadata.name), fleet: fleet.clone(), heads }))
+    }
+
+    fn key(&self) -> &Key {
+        &self.key
+    }
+
+    fn known(table: &mut Table) -> &mut Known<Self> {
+        &mut table.slices
     }
 }
 
@@ -225,6 +245,11 @@ mod tests {
         json!({"addresses": [address], "conditions": {"ready": ready}, "targetRef": {"kind": "Pod", "uid": uid}})
     }
 
+    fn put<T: Watched>(table: &mut Table, object: T) {
+        let key = object.key().clone();
+        T::known(table).objects.insert(key, object);
+    }
+
     fn addresses(table: &Table, model: &str) -> Vec<String> {
         table.models().get(model).unwrap().values().map(ToString::to_string).collect()
     }
@@ -233,24 +258,27 @@ mod tests {
     fn a_model_is_answered_by_the_ready_heads_of_all_fleets_that_name_it() {
         let mut table = Table::default();
         for (name, model) in [("a", "llama"), ("b", "llama"), ("c", "other"), ("d", "none")] {
-            table.put_fleet(fleet(name, model));
+            put(&mut table, fleet(name, model));
         }
-        table.put_slice(slice(
-            "a-1",
-            "a",
-            &json!([
-                endpoint("1", "10.0.0.1", Some(true)),
-                endpoint("2", "10.0.0.2", Some(false)),
-                endpoint("3", "fd00::3", None)
-            ]),
-        ));
-        table.put_slice(slice("b-1", "b", &json!([endpoint("4", "10.0.0.4", Some(true))])));
-        table.put_slice(slice("c-1", "c", &json!([endpoint("5", "10.0.0.5", Some(true))])));
+        put(
+            &mut table,
+            slice(
+                "a-1",
+                "a",
+                &json!([
+                    endpoint("1", "10.0.0.1", Some(true)),
+                    endpoint("2", "10.0.0.2", Some(false)),
+                    endpoint("3", "fd00::3", None)
+                ]),
+            ),
+        );
+        put(&mut table, slice("b-1", "b", &json!([endpoint("4", "10.0.0.4", Some(true))])));
+        put(&mut table, slice("c-1", "c", &json!([endpoint("5", "10.0.0.5", Some(true))])));
         assert_eq!(addresses(&table, "llama"), ["10.0.0.1:8000", "[fd00::3]:8000", "10.0.0.4:8000"]);
         assert_eq!(addresses(&table, "other"), ["10.0.0.5:8000"]);
         assert_eq!(addresses(&table, "none"), [""; 0]);
-        table.remove_slice(&Key::new("n", "a-1"));
-        table.remove_fleet(&Key::new("n", "c"));
+        table.slices.objects.remove(&Key::new("n", "a-1"));
+        table.fleets.objects.remove(&Key::new("n", "c"));
         assert_eq!(addresses(&table, "llama"), ["10.0.0.4:8000"]);
         assert!(!table.models().contains_key("other"));
     }
@@ -258,14 +286,14 @@ mod tests {
     #[test]
     fn what_is_no_pod_or_no_address_takes_no_request() {
         let mut table = Table::default();
-        table.put_fleet(fleet("a", "llama"));
+        put(&mut table, fleet("a", "llama"));
         let odd = json!([
             {"addresses": ["10.0.0.1"]},
             {"addresses": ["10.0.0.1"], "targetRef": {"kind": "Node", "uid": "n"}},
             {"addresses": [], "targetRef": {"kind": "Pod", "uid": "p"}},
             endpoint("h", "kubernetes.default.svc", Some(true)),
         ]);
-        table.put_slice(slice("a-1", "a", &odd));
+        put(&mut table, slice("a-1", "a", &odd));
         assert_eq!(addresses(&table, "llama"), [""; 0]);
         let mut without_port = slice_object("s", "a", &json!([endpoint("1", "10.0.0.1", Some(true))]));
         without_port["ports"] = Value::Null;
@@ -290,9 +318,9 @@ mod tests {
     #[test]
     fn a_head_of_two_families_is_one_endpoint_whatever_its_slices_are_called() {
         let mut table = Table::default();
-        table.put_fleet(fleet("a", "llama"));
+        put(&mut table, fleet("a", "llama"));
         for (name, address) in [("a-1", "fd00::1"), ("a-2", "10.0.0.1"), ("a-3", "fd00::1")] {
-            table.put_slice(slice(name, "a", &json!([endpoint("1", address, Some(true))])));
+            put(&mut table, slice(name, "a", &json!([endpoint("1", address, Some(true))])));
         }
         assert_eq!(addresses(&table, "llama"), ["10.0.0.1:8000"]);
     }

@@ -123,7 +123,7 @@ async fn an_answer_comes_piece_by_piece_as_it_is_made() {
     let bench = Bench::of([Does::Stream]).await;
     let response = bench.ask("llama").await;
     let mut pieces = response.bytes_stream();
-    // The engine makes the second piece when it is told to: the first was not held back.
+    // The engine makes the second piece on a signal: the first was not held back.
     assert_eq!(pieces.next().await.unwrap().unwrap(), Bytes::from("data: 1\n\n"));
     assert!(bench.metrics().contains("requests_in_flight{model=\"llama\"} 1"), "{}", bench.metrics());
     bench.go_on();
@@ -290,7 +290,7 @@ async fn a_prompt_that_was_read_keeps_nobody_away() {
 }
 
 #[tokio::test]
-async fn a_gateway_that_is_to_end_answers_and_asks_clients_to_connect_anew() {
+async fn a_gateway_that_is_to_end_answers_and_asks_clients_to_reconnect() {
     let bench = Bench::of([Does::Echo]).await;
     assert_eq!(bench.ask("llama").await.headers().get("connection"), None);
     bench.leave();

@@ -45,7 +45,7 @@ struct Endpoint {
 #[must_use = "a request that never ends is counted for ever"]
 pub struct Ticket {
     id: Arc<str>,
-    /// One that came back is counted anew, and owes nothing to requests from before.
+    /// One that came back starts from zero, and owes nothing to requests from before.
     birth: Option<u64>,
     prefill: u64,
 }

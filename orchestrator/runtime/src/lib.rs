@@ -1,5 +1,5 @@
 //! What any controller of Rayfleet stands on, and nothing of what one controller is for: a keyed [`queue`] and the loop around a
-//! [`Reconciler`], [`watch`]es, the [`lease`] and the fence that it is to the [`writer`], events, the HTTP port ([`serve`]), the [`clock`]. It knows neither fleets nor Ray; a controller brings its objects, where it keeps them, and what it does about a key.
+//! [`Reconciler`], [`watch`]es, the [`lease`] and the fence that it is to the [`writer`], events, the HTTP port ([`serve`]), the [`clock`], start and end of a [`program`]. It knows neither fleets nor Ray; a controller brings its objects, where it keeps them, and what it does about a key.
 
 mod backoff;
 pub mod clock;
@@ -10,6 +10,7 @@ mod key;
 pub mod lease;
 mod metrics;
 mod namespaces;
+pub mod program;
 pub mod queue;
 pub mod serve;
 #[cfg(any(test, feature = "testing"))]

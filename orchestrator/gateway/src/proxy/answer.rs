@@ -80,7 +80,7 @@ impl Body for Answer {
         }
         let frame = ready!(Pin::new(&mut self.incoming).poll_frame(context));
         if let Some(Err(_)) = &frame {
-            // Nothing can be sent again: the client has a part. It is told by a connection that breaks.
+            // Nothing can be sent again: the client has a part. A connection that breaks says so.
             self.held.fails(Failure::Unreachable);
             self.held.metrics.broke_off(&self.held.model.name);
         }

@@ -105,7 +105,7 @@ impl Refusal {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(u16::from(seconds)));
         }
         if matches!(self, Self::Lost) {
-            // OpenAI's clients try a 502 again by themselves unless they are told this.
+            // OpenAI's clients retry a 502 unless the answer has this header.
             headers.insert("x-should-retry", HeaderValue::from_static("false"));
         }
         // The rest of the body is not waited for.

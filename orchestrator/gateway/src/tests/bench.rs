@@ -1,4 +1,4 @@
-//! A gateway on loopback, and engines that do as they are told.
+//! A gateway on loopback, and engines with a fixed behaviour each.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -21,7 +21,7 @@ use tokio::task::JoinHandle;
 use crate::metrics::Metrics;
 use crate::models::Models;
 use crate::proxy::{Proxy, Settings};
-use crate::table::{Fleet, Slice};
+use crate::table::{Fleet, Slice, Watched as _};
 use crate::{loads, server};
 
 /// Largest body, and room of all, in bytes.
@@ -42,7 +42,7 @@ pub(super) enum Does {
     HangUp,
     /// Answers with a status.
     Say(u16),
-    /// A piece, and another when it is told to go on.
+    /// A piece, and another on a signal.
     Stream,
     /// A piece, and then the connection ends.
     BreakOff,

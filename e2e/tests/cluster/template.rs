@@ -53,8 +53,8 @@ async fn rendered(suite: &Suite) -> anyhow::Result<String> {
         &["rayfleet", "template", "--config", config.as_str(), "--profile", profile][..],
         &["--name", FLEET, "--served-model-name", "tiny", "--source", MODEL, "--gpu", "l40s"],
         &["--gpus-per-node", "1", "--tensor", "1", "--pipeline", "2", "--max-num-seqs", "16"],
-        // Of the engine on CPU: nothing is compiled, and caches have a size of their own.
-        &["--engine-arg=--enforce-eager", "--engine-arg=--kv-cache-memory-bytes=268435456"],
+        // Of the engine on CPU: nothing is compiled.
+        &["--engine-arg=--enforce-eager"],
     ]
     .concat();
     suite.tools.run(&args, None, COMMAND).await

@@ -26,7 +26,7 @@ pub(super) struct Group<'a> {
     pub(super) gone_at: Option<Timestamp>,
     /// Launch of its engine, and when that can serve. No launch in compatibility mode.
     pub(super) engine: Option<(Option<LaunchId>, Timestamp)>,
-    /// When its engine will have ended, if it was told to.
+    /// When its engine will have ended, if it is being stopped.
     pub(super) stopped_at: Option<Timestamp>,
     pub(super) gate: bool,
     /// When its last request will have ended.

@@ -15,7 +15,7 @@ pub struct Pace {
     pub start: Duration,
     /// Until the requests in flight have ended.
     pub drain: Duration,
-    /// Until an engine has ended that was told to.
+    /// From the stop of an engine until it has ended.
     pub stop: Duration,
     /// Until the pods have ended.
     pub end: Duration,

@@ -24,14 +24,6 @@ pub fn backoff(policy: &ValidFailurePolicy, failures: u32) -> Duration {
     policy.backoff_initial.saturating_mul(1 << doublings).min(policy.backoff_max)
 }
 
-/// What the reason of a goal begins with when a failure is that reason.
-const FAILED: &str = "failed: ";
-
-/// Whether the reason of a goal is a failure, of the group itself or of the one that it stands in for.
-pub(crate) fn is_failure(goal_reason: &str) -> bool {
-    goal_reason.contains(FAILED)
-}
-
 /// The engine has failed: no more traffic, and the next try is fixed.
 pub(super) fn fail(ctx: &mut StepContext<'_>, failure: &Failure) {
     let cause = &record(ctx, failure);
@@ -50,7 +42,7 @@ pub(super) fn fail(ctx: &mut StepContext<'_>, failure: &Failure) {
     let retry = next_try(ctx, served);
     let next = format!("the engine is started again at {} (restart {restarts} of {allowed})", retry.0);
     ctx.group.retry_after = Some(retry.clone());
-    ctx.group.goal_reason = Some(text::bounded(format!("{FAILED}{cause}")));
+    ctx.group.goal_reason = Some(text::bounded(format!("failed: {cause}")));
     enter_failed(ctx, cause, &next);
     ctx.wake_at(Some(retry.0));
 }
@@ -89,7 +81,7 @@ fn record(ctx: &mut StepContext<'_>, failure: &Failure) -> String {
 fn recreate(ctx: &mut StepContext<'_>, cause: &str) {
     ctx.group.failures = ctx.group.failures.saturating_add(1);
     ctx.group.goal = Goal::Retire;
-    ctx.group.goal_reason = Some(text::bounded(format!("{FAILED}{cause}")));
+    ctx.group.goal_reason = Some(text::bounded(format!("failed: {cause}")));
     enter_failed(ctx, cause, "the whole group is recreated");
 }
 

@@ -37,7 +37,6 @@ use crate::observed::ObservedGroup;
 use context::StepContext;
 pub use context::{Blamed, GroupDecision};
 pub use fail::backoff;
-pub(crate) use fail::is_failure;
 pub(crate) use finalizer::{Hold, hold};
 pub(crate) use formation_timeout::pulls_its_image;
 pub(crate) use launch::not_started as no_engine_yet;

@@ -127,8 +127,9 @@ fn failure(group: &GroupStatus) -> Option<String> {
         return group.message.clone();
     }
     let recovering = (group.failures > 0 || group.restarts > 0) && group.phase != Phase::Ready;
-    // One that has recovered may have to go for another reason.
-    group.goal_reason.clone().filter(|reason| recovering && group::is_failure(reason))
+    // One that has recovered may have to go for another reason. What has failed is ended without a drain.
+    let drains = group.phase == Phase::Draining || group.left_endpoints_at.is_some();
+    group.goal_reason.clone().filter(|_| recovering && !drains)
 }
 
 /// Why nothing can progress by itself, and the cure.

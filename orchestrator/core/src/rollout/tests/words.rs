@@ -118,12 +118,17 @@ fn a_failure_is_reported_until_its_group_has_recovered() {
         assert_eq!(said(recovering(Phase::Ready, failures, restarts)), none);
     }
     assert_eq!(said(recovering(Phase::Loading, 0, 0)), none, "its message only says why it waits");
-    let leaves = GroupStatus {
+    // It had failed once, and moves for another reason.
+    let leaves = |phase| GroupStatus {
         goal: Goal::Retire,
         goal_reason: Some("node node-a is cordoned".to_owned()),
-        ..recovering(Phase::Draining, 1, 0)
+        ..recovering(phase, 1, 0)
     };
-    assert_eq!(said(leaves), none, "it had failed once, and moves for another reason");
+    assert_eq!(said(leaves(Phase::Draining)), none);
+    let left = Some(time::began(at(1)));
+    assert_eq!(said(GroupStatus { left_endpoints_at: left, ..leaves(Phase::Stopping) }), none);
+    // What has failed as a whole is ended as it is.
+    assert_eq!(said(recovering(Phase::Stopping, 1, 0)), failure("group llama-pods1-0: failed: killed"));
 }
 
 #[test]

@@ -11,6 +11,7 @@ mod pack;
 mod redact;
 pub(crate) mod replay;
 mod select;
+mod tail;
 #[cfg(test)]
 mod tests;
 

@@ -12,9 +12,9 @@ use tempfile::NamedTempFile;
 use zip::ZipWriter;
 use zip::write::SimpleFileOptions;
 
-use super::gather::Tail;
 use super::manifest::{Entry, Fault, Manifest, NAME};
 use super::redact::Redactor;
+use super::tail::Tail;
 
 /// What a bundle says of itself to people.
 const README: &str = "\

@@ -12,10 +12,11 @@ use rayfleet_api::names::LABEL_FLEET;
 use serde_json::Value;
 use tokio::time::Instant;
 
-use super::calls::{Calls, Tail, tail};
+use super::calls::Calls;
 use super::objects::Objects;
 use crate::bundle::manifest::{Entry, Fault, What};
 use crate::bundle::select::Query;
+use crate::bundle::tail::{Tail, tail};
 use crate::fleets::Fleets;
 use crate::logs::dashboard::{self, Dashboard, NoAnswer};
 use crate::logs::facts::{Pod, World};

@@ -16,7 +16,6 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use self::calls::Calls;
-pub(super) use self::calls::Tail;
 pub(super) use self::groups::Bounds;
 use self::groups::{Clock, Said};
 use self::objects::{Objects, Read};

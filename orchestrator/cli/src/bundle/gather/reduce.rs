@@ -23,7 +23,7 @@ const ROOM_CONTAINER: [&str; 2] = ["resources", "restartPolicy"];
 /// What stays of a managed field: who wrote what when, and whether that was the spec.
 const KEPT: [&str; 4] = ["manager", "operation", "subresource", "time"];
 
-/// Without what only machines read. Of its managed fields it keeps who wrote what when, by which the time of the spec is told.
+/// Without what only machines read. Of its managed fields it keeps who wrote what when, which is how the time of the spec is known.
 pub(super) fn any(object: &mut Value) {
     let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) else { return };
     let Some(Value::Array(writes)) = metadata.get_mut("managedFields") else { return };

@@ -14,6 +14,8 @@ pub(crate) struct Vllm {
     pub(crate) tensor: u32,
     /// Pipeline-parallel size.
     pub(crate) pipeline: u32,
+    /// Data-parallel engines.
+    pub(crate) data: u32,
     /// Port, if one is given.
     pub(crate) port: Option<u16>,
     /// All further arguments.
@@ -42,11 +44,15 @@ const OTHERS: [(&str, &str); 5] = [
     ("lmdeploy", "LMDeploy"),
 ];
 /// Options of one value that the model block, or Rayfleet itself, says in their place.
-const OF_ONE_VALUE: [&str; 8] = [
+const OF_ONE_VALUE: [&str; 12] = [
     "tensor-parallel-size",
     "tp",
     "pipeline-parallel-size",
     "pp",
+    "data-parallel-size",
+    "dp",
+    "data-parallel-backend",
+    "dpb",
     "port",
     "model",
     "distributed-executor-backend",
@@ -107,7 +113,7 @@ fn is_option(text: &str) -> bool {
 }
 
 fn parse(words: &[&Word], positional: bool) -> Vllm {
-    let mut vllm = Vllm { tensor: 1, pipeline: 1, ..Vllm::default() };
+    let mut vllm = Vllm { tensor: 1, pipeline: 1, data: 1, ..Vllm::default() };
     let mut words = words.iter().peekable();
     if positional && let Some(model) = words.next_if(|word| !is_option(&word.text)) {
         vllm.take_odd(model);
@@ -160,13 +166,16 @@ impl Vllm {
         let read = match name {
             "tensor-parallel-size" | "tp" => size.map(|size| self.tensor = size),
             "pipeline-parallel-size" | "pp" => size.map(|size| self.pipeline = size),
+            "data-parallel-size" | "dp" => size.map(|size| self.data = size),
             "port" => value.parse().ok().filter(|port| *port > 0).map(|port| self.port = Some(port)),
             "model" => {
                 self.source = Some(value.clone());
                 Some(())
             }
             // Ray is where Rayfleet runs it, and all addresses are where it listens.
-            "distributed-executor-backend" => (value == "ray").then_some(()),
+            "distributed-executor-backend" | "data-parallel-backend" | "dpb" => {
+                (value == "ray").then_some(())
+            }
             _ => Some(()),
         };
         if read.is_none() {
@@ -180,8 +189,13 @@ impl Vllm {
     }
 
     /// Ranks of one engine.
+    pub(crate) fn engine_ranks(&self) -> u64 {
+        u64::from(self.tensor).saturating_mul(self.pipeline.into())
+    }
+
+    /// Ranks of all its data-parallel engines.
     pub(crate) fn ranks(&self) -> u64 {
-        u64::from(self.tensor) * u64::from(self.pipeline)
+        self.engine_ranks().saturating_mul(self.data.into())
     }
 }
 
@@ -213,6 +227,9 @@ mod tests {
         assert_eq!((found.env, found.odd), (vec![("A_B".to_owned(), "1".to_owned())], Vec::<String>::new()));
         let module = "python3 -u -m vllm.entrypoints.openai.api_server --port 80 --model /m --pipeline_parallel_size 2";
         assert_eq!((vllm(module).source.as_deref(), vllm(module).ranks()), (Some("/m"), 2));
+        let experts = vllm("vllm serve m -tp 8 -dp 2 --data-parallel-backend=ray --enable-expert-parallel");
+        assert_eq!((experts.data, experts.engine_ranks(), experts.ranks()), (2, 8, 16));
+        assert_eq!((experts.rest, experts.odd), (vec!["--enable-expert-parallel".to_owned()], Vec::new()));
     }
 
     #[test]
@@ -223,6 +240,7 @@ mod tests {
             ("vllm serve m --port 0", "--port 0"),
             ("vllm serve m --port", "--port"),
             ("vllm serve m --distributed-executor-backend mp", "--distributed-executor-backend mp"),
+            ("vllm serve m -dp 2 -dpb mp", "-dpb mp"),
             ("TP=$N vllm serve m", "TP=$N"),
         ] {
             assert!(vllm(script).odd.iter().any(|found| found == odd), "{script}: {:?}", vllm(script).odd);

@@ -54,6 +54,9 @@ pub(super) fn block(
     }
     let mut model =
         json!({"name": name, "source": source, "parallelism": {"tensor": tensor, "pipeline": pipeline}});
+    if vllm.data > 1 {
+        model["parallelism"]["data"] = json!(vllm.data);
+    }
     if let Some(port) = vllm.port.filter(|port| *port != DEFAULT_PORT) {
         model["port"] = json!(port);
     }
@@ -86,10 +89,10 @@ fn sizes(
         workload.roles.iter().filter(|role| role.pods > 0).map(|role| role.gpus.unwrap_or_default());
     let first = gpus.next().unwrap_or_default();
     let each = if gpus.all(|gpus| gpus == first) { u64::from(first) } else { 0 };
-    if each == 0 || tensor <= each || !vllm.ranks().is_multiple_of(each) {
+    if each == 0 || tensor <= each || !vllm.engine_ranks().is_multiple_of(each) {
         return (tensor, pipeline);
     }
-    let stages = vllm.ranks() / each;
+    let stages = vllm.engine_ranks() / each;
     let other = format!("tensor {each} x pipeline {stages}");
     if options.split_tensor {
         let what =

@@ -123,9 +123,10 @@ fn gpus(workload: &Workload<'_>, vllm: &Vllm, findings: &mut Findings) {
     let data = vllm.rest.iter().any(|arg| arg.starts_with("--data") || arg.starts_with("-dp"));
     let Some(gpus) = workload.gpus().filter(|gpus| *gpus > 0 && !data) else { return };
     let ranks = vllm.ranks();
-    let sizes = format!("tensor {} x pipeline {} = {ranks} ranks", vllm.tensor, vllm.pipeline);
+    let engines = if vllm.data > 1 { format!("data {} x ", vllm.data) } else { String::new() };
+    let sizes = format!("{engines}tensor {} x pipeline {} = {ranks} ranks", vllm.tensor, vllm.pipeline);
     let has = format!("{gpus} GPUs in {} pods", workload.pods());
-    let cure = "make tensor x pipeline as many as the GPUs of the head and all workers";
+    let cure = "make data x tensor x pipeline as many as the GPUs of the head and all workers";
     if ranks > gpus {
         let what = format!("the engine does not start: {sizes}, and a group has {has}");
         findings.push(Rule::GpusMissing, (object, &field), what, cure);
@@ -139,7 +140,7 @@ fn gpus(workload: &Workload<'_>, vllm: &Vllm, findings: &mut Findings) {
         let cure = format!(
             "write --tensor-parallel-size {most} --pipeline-parallel-size {}, or, with spec.model and one fast fabric over these nodes, \
              its label in placement.tensorDomain",
-            ranks.div_ceil(u64::from(most.max(1)))
+            vllm.engine_ranks().div_ceil(u64::from(most.max(1)))
         );
         findings.push(Rule::TensorOverNodes, (object, &field), what, cure);
     }

@@ -85,7 +85,7 @@ fn a_fleet_loses_what_was_there_for_its_command_and_nothing_else() {
 fn a_command_that_rayfleet_would_refuse_stays_in_the_template() {
     for (line, part) in [
         ("vllm serve /m -pp 2 --api-key x", "spec.model.engine.args"),
-        ("vllm serve /m -pp 2 --data-parallel-size 2", "spec.model.engine.args"),
+        ("vllm serve /m -pp 2 --data-parallel-size-local 1", "spec.model.engine.args"),
         ("vllm serve $MODEL -pp 2", "`$MODEL`"),
         ("vllm serve -pp 2", "names no model"),
         ("vllm serve /m -pp 3", "spec.model.parallelism"),
@@ -104,6 +104,16 @@ fn a_command_that_rayfleet_would_refuse_stays_in_the_template() {
             "mended all the same"
         );
     }
+}
+
+#[test]
+fn data_parallel_engines_become_those_of_the_model_block() {
+    let line = "$KUBERAY_GEN_RAY_START_CMD; vllm serve /m -dp 2 -dpb ray --enable-expert-parallel";
+    let given = with(&format!("{HEAD}/containers/0/command"), json!(["bash", "-c", line]));
+    let new = migrate(given.to_string().as_bytes(), Options::default()).unwrap();
+    let model = &new.objects[0].value["spec"]["model"];
+    assert_eq!(model["parallelism"], json!({"tensor": 1, "pipeline": 1, "data": 2}));
+    assert_eq!(model["engine"]["args"], json!(["--enable-expert-parallel"]));
 }
 
 #[test]

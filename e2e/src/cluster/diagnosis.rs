@@ -66,6 +66,27 @@ impl Diagnosis {
         Ok(said)
     }
 
+    /// Waits until the cause is named, whatever is named before.
+    pub async fn named_after(&self, fleet: &str, cause: Cause, limit: Duration) -> anyhow::Result<Said> {
+        let named = async || Ok(self.of(fleet).into_iter().find(|said| said.is(cause)));
+        let waited = until("the cause to be diagnosed", limit, named).await;
+        waited.with_context(|| format!("{cause:?} was to be named, not {}", self.words(fleet)))
+    }
+
+    /// Nothing but these was named.
+    pub fn only(&self, fleet: &str, causes: &[Cause]) -> anyhow::Result<()> {
+        let all = self.of(fleet);
+        let right = |said: &Said| causes.iter().any(|cause| said.is(cause));
+        ensure!(all.iter().all(right), "only {causes:?} were to be named, not {}", self.words(fleet));
+        Ok(())
+    }
+
+    /// All that was said of a fleet.
+    pub fn words(&self, fleet: &str) -> String {
+        let words = |said: Said| format!("{:.1} s {}: {}", said.seconds, said.link, said.what);
+        self.of(fleet).into_iter().map(words).collect::<Vec<_>>().join("; ")
+    }
+
     /// Whatever was named was right.
     pub fn no_other(&self, fleet: &str, cause: Cause) -> anyhow::Result<()> {
         for said in self.of(fleet) {

@@ -10,6 +10,7 @@ use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::Api;
 use kube::api::ListParams;
 use rayfleet_api::status::{GroupStatus, Phase};
+use rayfleet_e2e::cluster::diagnosis::{Cause, Diagnosis, Said};
 use rayfleet_e2e::cluster::endpoint::Endpoint;
 use rayfleet_e2e::cluster::fleet::Fleet;
 use rayfleet_e2e::cluster::leader;
@@ -32,6 +33,8 @@ const HUNG_AFTER: f64 = 5.0;
 const LOOK: Duration = Duration::from_millis(100);
 /// Longest wait for anything; [`FAULTS`] has the limits of each fault.
 const PATIENCE: Duration = Duration::from_mins(3);
+/// Longest time until a fault that lasts is named.
+const DIAGNOSED: Duration = Duration::from_mins(1);
 const PROMPT: &str = "Hi";
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -55,6 +58,47 @@ type Limits = (f64, f64);
 /// may stop. The aims are 2 s and 3 s for what is dead, and `hungAfter` more for what hangs; some is granted to traffic that
 /// a busy machine sees late. Whether a container or a machine comes back is not known at once.
 type Case = (Fault, &'static str, &'static str, Option<Limits>);
+
+/// What `kubectl rayfleet diagnose` must say of a fault, and what it may say before: what ended a container or a machine is known
+/// later than that Ray or the engine is gone.
+struct Diagnosed {
+    cause: Cause,
+    before: Cause,
+}
+
+fn diagnosis(fault: Fault) -> Diagnosed {
+    let at_once = |cause| Diagnosed { cause, before: &[] };
+    match fault {
+        Fault::RankKilled => at_once(&[("Engine", "RankDied")]),
+        Fault::CoreKilled | Fault::ApiServerKilled => at_once(&[("Engine", "EngineDied")]),
+        Fault::RankStopped => at_once(&[("Engine", "Hung")]),
+        Fault::DashboardStopped | Fault::PathCut => at_once(&[("Placement", "dashboard does not answer")]),
+        // The group may be made anew before the container's end is seen: its reason has that then.
+        Fault::RayletKilled | Fault::HeadKilled => Diagnosed {
+            cause: &[("Pods", "ended with exit code"), ("Engine", "ended with exit code")],
+            before: &[
+                ("Pods", "pods have not all been ready"),
+                ("Ray", "lost Ray"),
+                ("Engine", "EngineDied"),
+                ("Engine", "HeadLost"),
+                ("Engine", "NodeLost"),
+            ],
+        },
+        Fault::NodeLost => Diagnosed {
+            cause: &[
+                ("Nodes", "is lost"),
+                ("Nodes", "is not ready"),
+                ("Engine", "NodeLost"),
+                ("Engine", "no sign of life"),
+            ],
+            before: &[
+                ("Pods", "pods have not all been ready"),
+                ("Ray", "lost Ray"),
+                ("Engine", "EngineDied"),
+            ],
+        },
+    }
+}
 
 const FAULTS: [Case; 7] = [
     (Fault::RankKilled, "SIGKILL of a rank", "died", Some((3.0, 3.0))),
@@ -107,6 +151,10 @@ async fn each(suite: &Suite, faults: &[Case]) -> anyhow::Result<Fleet> {
         let row = one(suite, &fleet, fault, cause, limit).await.with_context(|| name.to_owned())?;
         let line = format!("{name}: {}", row.words());
         suite.console.say(&line);
+        match row.named {
+            Ok(said) => suite.console.say(said.row(name)),
+            Err(error) => late.push(format!("{name}: {error:#}")),
+        }
         if let Some((closed_by, started_by)) = limit {
             for (what, after, limit) in
                 [("traffic stopped", row.closed, closed_by), ("recovery started", row.started, started_by)]
@@ -139,6 +187,8 @@ fn manifest() -> anyhow::Result<Manifest> {
 /// Times of one fault, in seconds since its injection.
 struct Row {
     reported: f64,
+    /// What `kubectl rayfleet diagnose` said first, or why that was wrong.
+    named: anyhow::Result<Said>,
     closed: Option<f64>,
     /// The ledger reports that the engine or the group has failed, and the next action. The stop of the
     /// rest of the engine is requested in the same step.
@@ -205,10 +255,13 @@ async fn one(
             .await?;
     }
     let watch = Watch::start(fleet, &group);
+    let diagnosed = Diagnosis::begin(&suite.tools);
     let start = clock::instant();
     let stopped = inflict(fault, &head, &worker).await?;
     let (reported, said) = watch.reported(cause).await.with_context(|| format!("waiting for `{cause}`"))?;
     let reported_after = seconds(start, reported);
+    let Diagnosed { cause, before } = diagnosis(fault);
+    let named = diagnosed.named_after(&fleet.name, cause, DIAGNOSED).await;
     if limit.is_none() {
         end(fault, &stopped, &head).await?;
     } else {
@@ -239,9 +292,13 @@ async fn one(
         launched = Some(clock::seconds_since(start) - clock::seconds_since_time(submitted));
         nothing_left(fleet, &group, &after.status.unwrap_or_default().groups).await?;
     }
+    let named = named.and_then(|said| {
+        diagnosed.only(&fleet.name, &[cause, before])?;
+        Ok(said)
+    });
     let after_start = |moment: Option<Instant>| moment.map(|moment| seconds(start, moment));
     let (closed, started) = (after_start(reports.closed), after_start(reports.started));
-    Ok(Row { reported: reported_after, closed, started, launched, ready, cause: said })
+    Ok(Row { reported: reported_after, named, closed, started, launched, ready, cause: said })
 }
 
 fn seconds(start: Instant, moment: Instant) -> f64 {

@@ -1,6 +1,8 @@
 //! What was observed about one group, as plain data. The orchestrator fills it in from its watches
 //! and from the group's Ray dashboard; nothing in here is a decision.
 
+use std::fmt;
+
 use jiff::Timestamp;
 use rayfleet_api::status::FailureKind;
 use rayfleet_api::{LaunchId, NodeName, PodName, PodRevision};
@@ -116,6 +118,8 @@ pub struct ObservedPod {
     pub node_closing: Option<Closing>,
     /// The init container that runs now, while its containers wait for that.
     pub init_container: Option<String>,
+    /// The end of a container that made its containers not ready.
+    pub ended: Option<ContainerEnd>,
     /// What keeps it from running: unschedulable, image pull, crash loop, with the message. Empty if fine.
     pub problem: Option<PodProblem>,
 }
@@ -135,6 +139,25 @@ impl ObservedPod {
     /// a lost node stays for ever, and one that never had a node held nothing.
     pub fn holds(&self) -> bool {
         !self.over && !(self.deleting && (self.node_lost || self.node.is_none()))
+    }
+}
+
+/// How a container ended.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ContainerEnd {
+    /// The container.
+    pub container: String,
+    /// Its exit code.
+    pub exit_code: i64,
+    /// Kubernetes' reason: `OOMKilled`, `Error`, …; empty if it gives none.
+    pub reason: String,
+}
+
+impl fmt::Display for ContainerEnd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { container, exit_code, reason } = self;
+        write!(f, "container {container} ended with exit code {exit_code}")?;
+        if reason.is_empty() { Ok(()) } else { write!(f, " ({reason})") }
     }
 }
 

@@ -1,7 +1,10 @@
 //! What the status of a pod says of how far it is and of what keeps it from running. Pure.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
-use rayfleet_core::observed::{PULLING, PodProblem, STUCK};
+use rayfleet_api::valid::after;
+use rayfleet_core::observed::{ContainerEnd, PULLING, PodProblem, STUCK};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
@@ -9,6 +12,8 @@ use super::objects::{bounded, time};
 
 /// Condition of a pod whose volumes and network are there.
 const STARTS: &str = "PodReadyToStartContainers";
+/// A kubelet has written by then that the containers are not ready.
+const SEEN_WITHIN: Duration = Duration::from_secs(10);
 
 /// The part of a pod's status that is used.
 #[derive(Default, Deserialize)]
@@ -78,6 +83,26 @@ struct Waiting {
 #[serde(rename_all = "camelCase", default)]
 struct Terminated {
     exit_code: i64,
+    reason: Option<String>,
+    finished_at: Option<String>,
+}
+
+/// The end of the container that made the containers not ready, the first by time. One that ended long before that did not.
+pub(super) fn ended(status: &Status, conditions: &[Condition]) -> Option<ContainerEnd> {
+    let is_it = |condition: &&Condition| condition.r#type == "ContainersReady" && condition.status == "False";
+    let since = conditions.iter().find(is_it)?.since()?;
+    let ended = status.container_statuses.iter().flatten().filter_map(|container| {
+        let states = [container.state.as_ref(), container.last_state.as_ref()];
+        let end = states.into_iter().flatten().find_map(|state| state.terminated.as_ref())?;
+        let at = time(end.finished_at.as_deref()?)?;
+        (after(at, SEEN_WITHIN) >= since).then_some((at, container, end))
+    });
+    let (_, container, end) = ended.min_by_key(|(at, ..)| *at)?;
+    Some(ContainerEnd {
+        container: bounded(&container.name),
+        exit_code: end.exit_code,
+        reason: bounded(end.reason.as_deref().unwrap_or_default()),
+    })
 }
 
 pub(super) fn is_over(phase: Option<&str>) -> bool {
@@ -276,6 +301,32 @@ mod tests {
         assert!(waits(&coming("False", &json!(null), &creating)) && waits(&json!({})));
         assert!(!waits(&coming("True", &json!(null), &creating)));
         assert!(!waits(&coming("False", &json!(null), &json!({"running": {}}))));
+    }
+
+    #[test]
+    fn the_end_of_a_container_is_told_while_it_keeps_the_pod_from_being_ready() {
+        let at = |second: u8| format!("2026-01-01T00:00:{second:02}Z");
+        let end = |second, code| json!({"terminated": {"exitCode": code, "reason": "Error", "finishedAt": at(second)}});
+        let status = |ready: &str, containers: &serde_json::Value| {
+            json!({
+                "conditions": [{"type": "ContainersReady", "status": ready, "lastTransitionTime": at(40)}],
+                "containerStatuses": containers
+            })
+        };
+        let ended = |status: &serde_json::Value| {
+            let status = read(status);
+            ended(&status, status.conditions.as_deref().unwrap()).map(|end| end.to_string())
+        };
+        let runs_again = json!([{"name": "ray", "state": {"running": {}}, "lastState": end(38, 137)}]);
+        let words = Some("container ray ended with exit code 137 (Error)".to_owned());
+        assert_eq!(ended(&status("False", &runs_again)), words);
+        assert_eq!(ended(&status("True", &runs_again)), None);
+        let both = json!([{"name": "sidecar", "state": end(41, 1)}, {"name": "ray", "state": end(38, 137)}]);
+        assert_eq!(ended(&status("False", &both)), words, "the first that ended");
+        let long_ago = json!([{"name": "ray", "state": {"running": {}}, "lastState": end(5, 1)}]);
+        assert_eq!(ended(&status("False", &long_ago)), None, "its probe fails now");
+        let odd = json!([{"name": "ray", "state": {"terminated": {"exitCode": 1, "finishedAt": "noon"}}}]);
+        assert_eq!(ended(&status("False", &odd)), None);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use rayfleet_core::capacity::{About, Claim, PodSpec};
 use rayfleet_core::observed::{ObservedPod, PodProblem};
 
 use super::objects::{Meta, Object, Watched, bounded, time};
-use super::pod_status::{Status, init_container, is_over, is_true, problem, waits};
+use super::pod_status::{Status, ended, init_container, is_over, is_true, problem, waits};
 use super::{PodKey, gate};
 
 /// Ray reads its token from this variable, and wants it from others where [`AUTH_MODE`] is `token`. KubeRay sets both, the token from
@@ -148,6 +148,7 @@ fn observed(metadata: &Meta, spec: &PodSpec, status: &Status) -> ObservedPod {
         node_lost: false,
         node_closing: None,
         init_container: init_container(status, conditions).map(bounded),
+        ended: ended(status, conditions),
         problem: problem(status, conditions).map(|problem| PodProblem {
             reason: bounded(&problem.reason),
             message: bounded(&problem.message),

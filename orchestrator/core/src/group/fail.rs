@@ -69,6 +69,16 @@ pub(super) fn give_up(ctx: &mut StepContext<'_>, failure: &Failure) {
     recreate(ctx, &cause);
 }
 
+/// What is left of a failed engine cannot be ended, so its group is recreated. Why the engine failed stays the reason.
+fn give_up_failed(ctx: &mut StepContext<'_>, failure: &Failure) {
+    let (first, reason) = (ctx.group.last_failure.clone(), ctx.group.goal_reason.clone());
+    give_up(ctx, failure);
+    if let (Some(first), Some(reason)) = (first, reason) {
+        ctx.group.last_failure = Some(first);
+        ctx.group.goal_reason = Some(text::bounded(format!("{reason}; then {failure}")));
+    }
+}
+
 /// Keeps what failed and where, and gives its words.
 fn record(ctx: &mut StepContext<'_>, failure: &Failure) -> String {
     let (kind, cause) = (failure.kind(), failure.to_string());
@@ -125,7 +135,7 @@ fn old_engine_over(ctx: &mut StepContext<'_>) -> bool {
         Some(true) => {
             ctx.act(Effect::StopEngine { launch: ctx.group.launch_id() });
             if ctx.reached(time::end_of(since.as_ref(), STOP_LIMIT)) {
-                give_up(ctx, &Failure::DoesNotStop);
+                give_up_failed(ctx, &Failure::DoesNotStop);
             }
             false
         }
@@ -134,7 +144,7 @@ fn old_engine_over(ctx: &mut StepContext<'_>) -> bool {
             let since = ctx.group.unreachable_since.get_or_insert_with(|| time::began(ctx.now)).clone();
             let patience = reachability::patience(ctx);
             if ctx.reached(time::end_of(Some(&since), patience)) {
-                give_up(ctx, &Failure::DashboardUnreachable);
+                give_up_failed(ctx, &Failure::DashboardUnreachable);
             }
             false
         }

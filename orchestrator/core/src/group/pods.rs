@@ -144,8 +144,17 @@ impl<'a> Pods<'a> {
         let pulling = pulling.min_by(|a, b| a.name.cmp(&b.name));
         let pulling = pulling.map_or_else(String::new, |pod| format!("; pod {} pulls its image", pod.name));
         let waits = self.waits_for_init().map_or_else(String::new, |words| format!("; {words}"));
-        let cause = format!("{ready} of {} pods are ready{leaving}{pulling}{waits}", self.wanted());
+        let ended = self.ended().map_or_else(String::new, |words| format!("; {words}"));
+        let cause = format!("{ready} of {} pods are ready{ended}{leaving}{pulling}{waits}", self.wanted());
         PodTrouble { cause, details: String::new() }
+    }
+
+    /// The first pod that is not ready because a container of it ended, the head before others.
+    fn ended(&self) -> Option<String> {
+        let ended = self.live().filter(|pod| !pod.containers_ready);
+        let ended = ended.filter_map(|pod| Some((pod, pod.ended.as_ref()?)));
+        let (pod, end) = ended.min_by_key(|(pod, _)| (!pod.head, pod.name.clone()))?;
+        Some(format!("pod {}: {end}", pod.name))
     }
 
     /// The first pod whose containers wait for an init container, the head before others, and what that waits for.

@@ -33,7 +33,7 @@ pub(super) fn trouble(group: &Group<'_>) -> Trouble {
     let kind = last.map(|last| last.kind);
     let since = last.map(|last| age::since(Some(last.time.0), now));
     let what = match (kind, since) {
-        (Some(kind), Some(since)) => format!("{kind} {since} ago: {}", means(kind)),
+        (Some(kind), Some(since)) => format!("{kind} {since} ago: {}", means(kind)) + &words(status, kind),
         _ => "it has failed and does not serve again yet".to_owned(),
     };
     let mut evidence = Vec::new();
@@ -60,6 +60,14 @@ pub(super) fn trouble(group: &Group<'_>) -> Trouble {
         evidence,
         cure: cure(group, kind) + &group.case.or_undo(),
     }
+}
+
+/// What was missing when the time was over: such a kind alone does not say it.
+fn words(status: &GroupStatus, kind: FailureKind) -> String {
+    let says_little =
+        matches!(kind, FailureKind::NotReady | FailureKind::FormationTimedOut | FailureKind::StartTimedOut);
+    let words = if status.phase == Phase::Failed { &status.message } else { &status.goal_reason };
+    words.as_deref().filter(|_| says_little).map(|words| format!(": {}", quoted(words))).unwrap_or_default()
 }
 
 /// How often it was tried, and when it is tried again.

@@ -4,6 +4,7 @@
 pub(super) mod api;
 mod clusters;
 pub(super) mod control;
+mod ended;
 mod engine;
 mod failure;
 mod group;

@@ -8,6 +8,7 @@ use rayfleet_api::valid::after;
 use rayfleet_cli_kit::age;
 use rayfleet_core::observed::PodProblem;
 
+use super::ended;
 use super::group::{Group, Stop, Trouble, comes_up};
 use super::pod_problem;
 use super::words::quoted;
@@ -50,6 +51,9 @@ pub(super) fn started(group: &Group<'_>) -> Stop {
             return Stop::Waits(format!("waits until {} for nodes (strategy.whenNoRoom: Pend)", end.0));
         }
         return Stop::Wrong(troubled(group, pod, &problem));
+    }
+    if let Some(trouble) = ended::container(group).filter(|_| !group.leaves()) {
+        return Stop::Wrong(trouble);
     }
     if let Some(trouble) = group.live().find_map(|pod| not_given(group, pod)).filter(|_| !group.leaves()) {
         return Stop::Wrong(trouble);

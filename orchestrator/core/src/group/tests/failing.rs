@@ -236,6 +236,27 @@ fn an_engine_that_does_not_answer_gets_no_traffic_and_then_fails() {
     }
 }
 
+/// That the old engine cannot be ended follows from what it failed of.
+#[test]
+fn why_an_engine_failed_stays_the_reason_when_its_end_cannot_be_seen() {
+    let fleet = fleet(1);
+    let mut group = ready_entry(&fleet, 0);
+    let mut observed = healthy(&group, t0());
+    ray_mut(&mut observed).engine.failure = Some(rank_died("rank 1 died", &[]));
+    group = step(&fleet, &group, &observed, 1).group;
+    observed.ray = None;
+    let gone = (2..2000).find_map(|second| {
+        let next = step(&fleet, &group, &observed, second);
+        group = next.group.clone();
+        (next.group.goal == Goal::Retire).then_some(next)
+    });
+    let gone = gone.expect("the group is recreated");
+    assert_eq!(gone.failure, Some(FailureKind::DashboardUnreachable), "it is counted");
+    assert_eq!(gone.group.last_failure.unwrap().kind, FailureKind::RankDied);
+    let reason = gone.group.goal_reason.unwrap();
+    assert_eq!(reason, "failed: rank 1 died; then the Ray dashboard does not answer");
+}
+
 #[test]
 fn an_old_answer_is_no_answer() {
     let fleet = fleet(1);

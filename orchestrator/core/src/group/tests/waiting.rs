@@ -5,7 +5,7 @@ use rayfleet_api::status::{Goal, GroupStatus, Phase};
 
 use super::{kinds, step};
 use crate::group::GroupDecision;
-use crate::observed::{ObservedGroup, PodProblem};
+use crate::observed::{ContainerEnd, ObservedGroup, PodProblem};
 use crate::testing::*;
 
 const MINUTE: i64 = 60;
@@ -109,6 +109,24 @@ fn a_worker_that_cannot_reach_the_head_is_not_waited_for_without_an_end() {
     assert!(step.group.goal_reason.as_ref().unwrap().contains("1 of 2 pods are ready"));
     // With one that serves beside it, its node would count.
     assert_eq!(step.blamed.unwrap().nodes, ["node-1"]);
+}
+
+#[test]
+fn the_end_of_a_container_is_told_and_stays_in_the_reason() {
+    let fleet = fleet(1);
+    let ended = |observed: &mut ObservedGroup| {
+        for (pod, exit_code) in observed.pods.iter_mut().zip([137, 1]) {
+            pod.containers_ready = false;
+            let (container, reason) = ("ray".to_owned(), "OOMKilled".to_owned());
+            pod.ended = Some(ContainerEnd { container, exit_code, reason });
+        }
+    };
+    let words =
+        "0 of 2 pods are ready; pod llama-pods1-0-head: container ray ended with exit code 137 (OOMKilled)";
+    let (step, _) = looks(&fleet, coming_up(&fleet, 0), 0, 0, |_, observed| ended(observed));
+    assert_eq!(step.group.message.unwrap(), words);
+    let (step, _) = gives_up(&fleet, 0, |_, observed| ended(observed));
+    assert!(step.group.goal_reason.unwrap().contains(words));
 }
 
 #[test]

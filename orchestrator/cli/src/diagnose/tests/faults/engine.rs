@@ -42,6 +42,19 @@ pub(super) const FAULTS: &[Fault] = &[
     },
     // The engine.
     Fault {
+        name: "SIGKILL of a rank, in a pod that had been started again before",
+        looks: |world| {
+            failed(world, "RankDied", "rank 1 on node-d died: SIGKILL");
+            world.container(1, "worker", &json!({"running": {}}), &ended("Error", 1));
+            world.pod(1, "worker")["status"]["conditions"] = json!([
+                {"type": "ContainersReady", "status": "True", "lastTransitionTime": "2026-03-01T12:09:20Z"}
+            ]);
+        },
+        link: Link::Engine,
+        about: "RankDied",
+        words: &["ranks died while their nodes live"],
+    },
+    Fault {
         name: "SIGKILL of a rank",
         looks: |world| failed(world, "RankDied", "rank 1 on node-d died: SIGKILL"),
         link: Link::Engine,
@@ -75,8 +88,8 @@ pub(super) const FAULTS: &[Fault] = &[
             failed(world, "HeadLost", "Ray does not know the engine's job any more: its head was restarted");
             world.pod(1, "head")["status"]["containerStatuses"][0]["lastState"] = ended("OOMKilled", 137);
         },
-        link: Link::Engine,
-        about: "HeadLost",
+        link: Link::Pods,
+        about: "OOMKilled",
         words: &["its head was restarted", "exit code 137 (OOMKilled)", "resources.limits.memory"],
     },
     Fault {

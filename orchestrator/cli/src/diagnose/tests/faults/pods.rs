@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::super::{group_name, node};
-use super::{Fault, crashes, ended, not_given, stands, unscheduled, waits};
+use super::{Fault, crashes, ended, failed, not_given, stands, unscheduled, waits};
 use crate::diagnose::finding::Link;
 
 pub(super) const FAULTS: &[Fault] = &[
@@ -204,8 +204,19 @@ pub(super) const FAULTS: &[Fault] = &[
             world.container(1, "head", &json!({"running": {}}), &ended("Error", 137));
         },
         link: Link::Pods,
+        about: "Error",
+        words: &["container ray of pod llama-bcdfgh-1-head-x2b4f ended 60s ago with exit code 137"],
+    },
+    Fault {
+        name: "a container of a group that served fails its probe",
+        looks: |world| {
+            stands(world, "Provisioning", 9, "1 of 2 pods are ready");
+            world.group(1)["notReadySince"] = json!("2026-03-01T12:09:30Z");
+            world.container(1, "head", &json!({"running": {}}), &Value::Null);
+        },
+        link: Link::Pods,
         about: "status.groups[].notReadySince",
-        words: &["it served, and its pods have not all been ready for 30s", "exit code 137"],
+        words: &["it served, and its pods have not all been ready for 30s"],
     },
     Fault {
         name: "a pod does not end",
@@ -217,5 +228,41 @@ pub(super) const FAULTS: &[Fault] = &[
         link: Link::Pods,
         about: "metadata.deletionTimestamp",
         words: &["does not end", "2026-03-01T12:06:00Z"],
+    },
+    Fault {
+        name: "SIGKILL of a raylet, its container has ended",
+        looks: |world| {
+            failed(world, "EngineDied", "the engine ended: the raylet is gone");
+            world.container(1, "worker", &json!({"running": {}}), &ended("Error", 1));
+        },
+        link: Link::Pods,
+        about: "Error",
+        words: &[
+            "container ray of pod llama-bcdfgh-1-worker-x2b4f ended 60s ago with exit code 1 (Error)",
+            "EngineDied 20s ago",
+            "logs -p llama-bcdfgh-1-worker-x2b4f -c ray",
+        ],
+    },
+    Fault {
+        name: "SIGKILL of the head, all containers have ended",
+        looks: |world| {
+            stands(world, "Provisioning", 9, "0 of 2 pods are ready");
+            world.group(1)["notReadySince"] = json!("2026-03-01T12:09:02Z");
+            world.container(1, "worker", &ended("Error", 1), &Value::Null);
+            world.container(1, "head", &json!({"running": {}}), &ended("Error", 137));
+        },
+        link: Link::Pods,
+        about: "Error",
+        words: &["container ray of pod llama-bcdfgh-1-head-x2b4f ended 60s ago with exit code 137"],
+    },
+    Fault {
+        name: "the kernel ends a rank's container for want of memory",
+        looks: |world| {
+            failed(world, "RankDied", "rank 1 on node-d died: SIGKILL");
+            world.container(1, "worker", &json!({"running": {}}), &ended("OOMKilled", 137));
+        },
+        link: Link::Pods,
+        about: "OOMKilled",
+        words: &["ended 60s ago with exit code 137 (OOMKilled)", "raise resources.limits.memory"],
     },
 ];

@@ -75,7 +75,7 @@ fn diagnosis(fault: Fault) -> Diagnosed {
         Fault::DashboardStopped | Fault::PathCut => at_once(&[("Placement", "dashboard does not answer")]),
         // The group may be made anew before the container's end is seen: its reason has that then.
         Fault::RayletKilled | Fault::HeadKilled => Diagnosed {
-            cause: &[("Pods", "ended with exit code"), ("Engine", "ended with exit code")],
+            cause: &[("Pods", "with exit code"), ("Engine", "with exit code")],
             before: &[
                 ("Pods", "pods have not all been ready"),
                 ("Ray", "lost Ray"),

@@ -31,7 +31,7 @@ struct End<'a> {
 pub(super) fn container(group: &Group<'_>) -> Option<Trouble> {
     let status = group.status;
     let failed = status.last_failure.as_ref().filter(|_| failure::recovers(status)).map(|it| it.time.0);
-    let since = [failed, status.not_ready_since.as_ref().map(|it| it.0)].into_iter().flatten().min()?;
+    let since = failed.or(status.not_ready_since.as_ref().map(|it| it.0))?;
     // The kubelet's times are whole seconds; of the same one, the head's end explains the others.
     let head = group.head().map(|head| &*head.metadata.name);
     let nearest = group

@@ -16,6 +16,8 @@ pub(super) fn recovers(status: &GroupStatus) -> bool {
         // One that fails as a whole is counted before it goes.
         Phase::Stopping => status.goal == Goal::Retire && status.failures > 0 && !is_inherited(status),
         Phase::Ready | Phase::Draining | Phase::Suspended => false,
+        // It served since, and lost something that may come back.
+        _ if status.not_ready_since.is_some() => false,
         _ => status.failures > 0 || status.restarts > 0,
     }
 }

@@ -41,7 +41,7 @@ mod watch;
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 use rayfleet_cli_kit::terminal::note;
 use rayfleet_cli_kit::{CliError, Format, Terminal};
 
@@ -102,7 +102,7 @@ async fn run(cli: &Cli) -> Result<(), CliError> {
         Command::Lint(args) => lint::lint(args, &Terminal::find(args.output.format())),
         Command::Migrate(args) => lint::migrate(args, &Terminal::find(Format::Text)),
         Command::Completion(args) => completion::run(args, &Terminal::find(Format::Text)),
-        Command::Docs(command) => docs::run(command, &Terminal::find(Format::Text)),
+        Command::Docs(command) => docs::run(command, Cli::command(), &Terminal::find(Format::Text)),
         Command::Template(args) => {
             // A manifest says how it was written, whatever the words are made of.
             let words = std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned());

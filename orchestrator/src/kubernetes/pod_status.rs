@@ -91,13 +91,13 @@ struct Terminated {
 pub(super) fn ended(status: &Status, conditions: &[Condition]) -> Option<ContainerEnd> {
     let is_it = |condition: &&Condition| condition.r#type == "ContainersReady" && condition.status == "False";
     let since = conditions.iter().find(is_it)?.since()?;
-    let ended = status.container_statuses.iter().flatten().filter_map(|container| {
+    let all = status.container_statuses.iter().flatten().filter_map(|container| {
         let states = [container.state.as_ref(), container.last_state.as_ref()];
         let end = states.into_iter().flatten().find_map(|state| state.terminated.as_ref())?;
         let at = time(end.finished_at.as_deref()?)?;
         (after(at, SEEN_WITHIN) >= since).then_some((at, container, end))
     });
-    let (_, container, end) = ended.min_by_key(|(at, ..)| *at)?;
+    let (_, container, end) = all.min_by_key(|(at, ..)| *at)?;
     Some(ContainerEnd {
         container: bounded(&container.name),
         exit_code: end.exit_code,

@@ -6,10 +6,8 @@ mod markdown;
 
 use std::path::PathBuf;
 
-use clap::{CommandFactory, Subcommand};
+use clap::{Command, Subcommand};
 use rayfleet_cli_kit::{CliError, Terminal};
-
-use crate::args::Cli;
 
 /// What to write.
 #[derive(Debug, Subcommand)]
@@ -29,9 +27,10 @@ pub(crate) enum DocsCommand {
     Markdown,
 }
 
-pub(crate) fn run(command: &DocsCommand, terminal: &Terminal) -> Result<(), CliError> {
+/// Writes them of a program.
+pub(crate) fn run(command: &DocsCommand, program: Command, terminal: &Terminal) -> Result<(), CliError> {
     match command {
-        DocsCommand::Man { directory } => man::write(Cli::command(), directory),
-        DocsCommand::Markdown => terminal.print(&markdown::page(Cli::command())),
+        DocsCommand::Man { directory } => man::write(program, directory),
+        DocsCommand::Markdown => terminal.print(&markdown::page(program)),
     }
 }

@@ -92,8 +92,8 @@ pub(super) fn ended(status: &Status, conditions: &[Condition]) -> Option<Contain
     let is_it = |condition: &&Condition| condition.r#type == "ContainersReady" && condition.status == "False";
     let since = conditions.iter().find(is_it)?.since()?;
     let all = status.container_statuses.iter().flatten().filter_map(|container| {
-        let states = [container.state.as_ref(), container.last_state.as_ref()];
-        let end = states.into_iter().flatten().find_map(|state| state.terminated.as_ref())?;
+        let now_and_last = [container.state.as_ref(), container.last_state.as_ref()];
+        let end = now_and_last.into_iter().flatten().find_map(|state| state.terminated.as_ref())?;
         let at = time(end.finished_at.as_deref()?)?;
         (after(at, SEEN_WITHIN) >= since).then_some((at, container, end))
     });

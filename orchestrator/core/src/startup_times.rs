@@ -66,11 +66,11 @@ fn note(
     average(of(pace), took);
 }
 
-/// Enters a time that was seen, in seconds: the last few decide, and none alone.
+/// Enters a time that was seen, in seconds: the last few decide, and none alone. Half a second goes to what was seen now, or a time
+/// that is always the same would never be reached.
 pub(crate) fn average(known: &mut Option<u32>, took: u32) {
-    let old = u64::from(known.unwrap_or(took));
-    let half = (old + u64::from(took)).div_ceil(2);
-    *known = Some(u32::try_from(half).unwrap_or(u32::MAX));
+    let old = known.unwrap_or(took);
+    *known = Some(if took < old { old.midpoint(took) } else { took - (took - old) / 2 });
 }
 
 /// What was observed of the model that the fleet asks for.
@@ -151,6 +151,20 @@ mod tests {
         let pace = through(&UP).unwrap();
         assert_eq!(pace.model, "/models/llama 1x2");
         assert_eq!((pace.pods_seconds, pace.start_seconds), (Some(40), Some(300)));
+    }
+
+    #[test]
+    fn a_time_that_is_always_the_same_is_reached_from_both_sides() {
+        for first in [1, 9] {
+            let mut known = Some(first);
+            for _ in 0..4 {
+                average(&mut known, 5);
+            }
+            assert_eq!(known, Some(5), "from {first}");
+        }
+        let mut known = Some(u32::MAX);
+        average(&mut known, 0);
+        assert_eq!(known, Some(u32::MAX / 2));
     }
 
     #[test]

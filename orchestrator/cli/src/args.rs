@@ -19,6 +19,7 @@ use crate::global::Global;
 use crate::lint::{LintArgs, MigrateArgs};
 use crate::logs::args::LogsArgs;
 use crate::map::args::MapArgs;
+use crate::object_names;
 use crate::rollout::args::RolloutCommand;
 use crate::template::args::TemplateArgs;
 use crate::top::args::TopArgs;
@@ -65,10 +66,10 @@ pub(crate) enum Command {
     SupportBundle(BundleArgs),
     /// Predict the effect of a change step by step; changes nothing
     #[command(
-        after_help = "The orchestrator's own planner is run forward on a simulated clock, with the room that the
+        after_help = "The orchestrator's own planner is run forward on a simulated clock, with the room that the \
 cluster's nodes have now. Groups take as long to start as this fleet's groups have taken.
 
-Exit code: 0 the rollout would become complete, 1 it would not, or the plan could not be made,
+Exit code: 0 the rollout would become complete, 1 it would not, or the plan could not be made, \
 2 the manifest cannot be used.
 
 Examples:
@@ -95,7 +96,7 @@ Examples:
     Drain(DrainArgs),
     /// Find what will bite in manifests of fleets and LeaderWorkerSets; asks no cluster
     #[command(
-        after_help = "Exit code: 0 nothing of the severity of --fail-on or above, 1 something, 2 a file cannot be used.
+        after_help = "Exit code: 0 nothing of the severity of --fail-on or above, 1 something, 2 a file cannot be used. \
 Every rule, why it bites and where that can be read: docs/lint.md.
 
 Examples:
@@ -107,8 +108,8 @@ Examples:
     Lint(LintArgs),
     /// Turn fleets of AIBrix and LeaderWorkerSets into fleets with a model; asks no cluster
     #[command(
-        after_help = "The manifest goes to standard output, with what was done to an object as a comment above
-it; standard error has the same and what could not be translated, by line. Comments of the file
+        after_help = "The manifest goes to standard output, with what was done to an object as a comment above \
+it; standard error has the same and what could not be translated, by line. Comments of the file \
 are not kept. A Service or autoscaler of a set follows it if it is in the same manifest.
 
 Exit code: 0 done, 1 an object could not become a fleet and is as it was, 2 the file cannot be used.
@@ -192,7 +193,7 @@ impl Command {
   kubectl rayfleet status llama -o yaml        # the object itself")]
 pub(crate) struct StatusArgs {
     /// Fleet; without it all fleets of the namespace are listed
-    #[arg(value_name = "FLEET")]
+    #[arg(value_name = "FLEET", value_parser = object_names::fleet)]
     pub(crate) fleet: Option<String>,
     /// Fleets of all namespaces
     #[arg(short = 'A', long, conflicts_with = "fleet")]
@@ -258,7 +259,7 @@ pub(crate) enum Output {
 #[derive(Args, Debug, Default)]
 pub(crate) struct PlanArgs {
     /// Fleet, with its present spec
-    #[arg(value_name = "FLEET", required_unless_present = "file", conflicts_with = "file")]
+    #[arg(value_name = "FLEET", required_unless_present = "file", conflicts_with = "file", value_parser = object_names::fleet)]
     pub(crate) fleet: Option<String>,
     /// Manifest of a fleet to apply; - is standard input
     #[arg(short = 'f', long = "filename", value_name = "FILE")]

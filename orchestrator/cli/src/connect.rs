@@ -19,6 +19,8 @@ pub(crate) async fn connect(global: &Global) -> Result<Fleets, CliError> {
     impersonate(&mut config, global)?;
     config.connect_timeout = Some(global.request_timeout);
     config.write_timeout = Some(global.request_timeout);
+    // An engine that is down is a 503 of its proxy: asked again and again, its words would be lost in a time-out.
+    config.default_retry = false;
     let server = config.cluster_url.to_string();
     let namespace = global.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
     let client = Client::try_from(config).map_err(|error| error::api(&error, &server, &namespace, None))?;

@@ -7,12 +7,14 @@ use clap::{Args, ValueEnum};
 use http::Uri;
 use rayfleet_cli_kit::input;
 
+use crate::object_names;
+
 /// Flags of every command.
 #[derive(Args, Debug, Default)]
 #[command(next_help_heading = "Global options")]
 pub(crate) struct Global {
     /// Namespace; default: that of the kubeconfig's context
-    #[arg(short, long, global = true, value_name = "NAMESPACE")]
+    #[arg(short, long, global = true, value_name = "NAMESPACE", value_parser = object_names::namespace)]
     pub(crate) namespace: Option<String>,
     /// Context of the kubeconfig
     #[arg(long, global = true, value_name = "CONTEXT")]

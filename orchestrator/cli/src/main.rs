@@ -24,6 +24,7 @@ mod lint;
 mod listing;
 mod logs;
 mod map;
+mod object_names;
 mod plan;
 mod render;
 mod revisions;

@@ -15,6 +15,7 @@ use crate::lines::Lines;
 use crate::listing::{self, Listing};
 use crate::render::fleet;
 use crate::render::list::{self, Shape};
+use crate::screen;
 use crate::view::Fleet;
 
 /// Interval at which the screen is redrawn without a change.
@@ -58,7 +59,7 @@ async fn watch(args: &StatusArgs, fleets: &Fleets, terminal: &Terminal) -> Resul
         let change = match tokio::time::timeout(TICK, follow.next()).await {
             Ok(change) => change?,
             Err(_) if drawn => {
-                terminal.redraw(&screen(args, fleets, &shown, terminal))?;
+                terminal.redraw(&frame(args, fleets, &shown, terminal))?;
                 continue;
             }
             Err(_) => follow.next().await?,
@@ -70,7 +71,7 @@ async fn watch(args: &StatusArgs, fleets: &Fleets, terminal: &Terminal) -> Resul
             if !std::mem::replace(&mut drawn, true) {
                 terminal.print(CLEAR)?;
             }
-            terminal.redraw(&screen(args, fleets, change, terminal))?;
+            terminal.redraw(&frame(args, fleets, change, terminal))?;
         } else {
             for object in changed(&shown, change) {
                 let text = if args.names() {
@@ -85,12 +86,14 @@ async fn watch(args: &StatusArgs, fleets: &Fleets, terminal: &Terminal) -> Resul
     }
 }
 
-fn screen(args: &StatusArgs, fleets: &Fleets, now: &Set, terminal: &Terminal) -> String {
-    match (&args.fleet, now.values().next()) {
+/// What fits the terminal.
+fn frame(args: &StatusArgs, fleets: &Fleets, now: &Set, terminal: &Terminal) -> String {
+    let text = match (&args.fleet, now.values().next()) {
         (Some(_), Some(object)) => picture(object, args, fleets, terminal),
         (None, Some(_)) => table(now.values(), args, fleets).render(terminal.color),
         (_, None) => nothing(args, fleets),
-    }
+    };
+    screen::size().map_or_else(|| text.clone(), |size| screen::cut_screen(&text, size))
 }
 
 fn picture(object: &DynamicObject, args: &StatusArgs, fleets: &Fleets, terminal: &Terminal) -> String {

@@ -9,11 +9,11 @@ use rayfleet_cli_kit::input;
 /// Flags of `apply`.
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Server-side apply as kubectl does it, with its field manager and strict validation. All fleets of the
-manifest are tried first, and nothing is written if one is refused. Other kinds are refused: they
+    after_help = "Server-side apply as kubectl does it, with its field manager and strict validation. All fleets of the \
+manifest are tried first, and nothing is written if one is refused. Other kinds are refused: they \
 are kubectl's. With --wait the rollouts are followed as by rollout status.
 
-Exit code: 0 done, 1 refused, or a rollout failed, is past its progress deadline or timed out,
+Exit code: 0 done, 1 refused, or a rollout failed, is past its progress deadline or timed out, \
 2 the manifest cannot be used.
 
 Examples:

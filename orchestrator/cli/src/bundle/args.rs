@@ -6,22 +6,24 @@ use std::time::Duration;
 use clap::Args;
 use rayfleet_cli_kit::input;
 
+use crate::object_names;
+
 /// Flags of `support-bundle`.
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Writes a zip with fleets, their RayClusters, pods, nodes, Services, events and revisions, the
-deployments, pods and logs of the orchestrator and of KubeRay, what Ray's dashboards and the engines'
-metrics say, and the logs of engines, ranks and pods. manifest.json in it lists what was cut and what
+    after_help = "Writes a zip with fleets, their RayClusters, pods, nodes, Services, events and revisions, the \
+deployments, pods and logs of the orchestrator and of KubeRay, what Ray's dashboards and the engines' \
+metrics say, and the logs of engines, ranks and pods. manifest.json in it lists what was cut and what \
 could not be read. Changes nothing.
 
-Secrets and ConfigMaps are not read. Hidden are values of variables and fields that are named like
-secrets, --api-key, Authorization headers, passwords in URLs and tokens of known forms. Names of
-objects, nodes and images, addresses, and whatever engines and events say stay: read it before you
+Secrets and ConfigMaps are not read. Hidden are values of variables and fields that are named like \
+secrets, --api-key, Authorization headers, passwords in URLs and tokens of known forms. Names of \
+objects, nodes and images, addresses, and whatever engines and events say stay: read it before you \
 send it to somebody.
 
 Every command that reads takes the file in place of the cluster: --from FILE.
 
-Exit code: 0 done, 1 it was written but something could not be read, or nothing was written,
+Exit code: 0 done, 1 it was written but something could not be read, or nothing was written, \
 2 the command line cannot be used.
 
 Examples:
@@ -34,7 +36,7 @@ Examples:
 )]
 pub(crate) struct BundleArgs {
     /// Fleet; without it every fleet of the namespace
-    #[arg(value_name = "FLEET")]
+    #[arg(value_name = "FLEET", value_parser = object_names::fleet)]
     pub(crate) fleet: Option<String>,
     /// Fleets of all namespaces
     #[arg(short = 'A', long, conflicts_with = "fleet")]

@@ -5,8 +5,8 @@ use clap::{Args, ValueEnum};
 /// Flags of `completion`.
 #[derive(Args, Debug)]
 #[command(
-    after_help = "kubectl completes the words behind `kubectl rayfleet` with a program kubectl_complete-rayfleet, in every
-shell for which `kubectl completion` is set up. The scripts of the shells are for the name kubectl-rayfleet.
+    after_help = "kubectl completes the words behind `kubectl rayfleet` with a program kubectl_complete-rayfleet, in every \
+shell for which `kubectl completion` is set up. The scripts of the shells are for the name kubectl-rayfleet. \
 Fleets, groups, nodes, namespaces and contexts are completed from the cluster and the kubeconfig.
 
 Examples:

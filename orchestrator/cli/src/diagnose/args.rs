@@ -3,14 +3,16 @@
 use clap::Args;
 use rayfleet_cli_kit::Format;
 
+use crate::object_names;
+
 /// Flags of `diagnose`.
 #[derive(Args, Debug, Default)]
 #[command(
-    after_help = "Follows the chain from the API server over the CRDs, the orchestrator, the fleet's spec, its
-RayClusters, pods, nodes, Ray and engine to the endpoints; says the first thing that is wrong,
+    after_help = "Follows the chain from the API server over the CRDs, the orchestrator, the fleet's spec, its \
+RayClusters, pods, nodes, Ray and engine to the endpoints; says the first thing that is wrong, \
 what shows it, and the cure. Changes nothing. What you may not read is said and left out.
 
-Exit code: 0 nothing is wrong, 1 something is or not everything could be read in time,
+Exit code: 0 nothing is wrong, 1 something is or not everything could be read in time, \
 2 the command line cannot be used. All calls together take no longer than six times
 --request-timeout.
 
@@ -22,7 +24,7 @@ Examples:
 )]
 pub(crate) struct DiagnoseArgs {
     /// Fleet; without it every fleet of the namespace
-    #[arg(value_name = "FLEET")]
+    #[arg(value_name = "FLEET", value_parser = object_names::fleet)]
     pub(crate) fleet: Option<String>,
     /// Fleets of all namespaces
     #[arg(short = 'A', long, conflicts_with = "fleet")]

@@ -8,8 +8,8 @@ use rayfleet_cli_kit::input;
 /// Flags of `drain`.
 #[derive(Args, Debug, Default)]
 #[command(
-    after_help = "A group is replaced as in a rollout: by a surge group first where maxSurge and room allow, else
-within maxUnavailable; its requests end before it goes. A node is cordoned, and its groups move by
+    after_help = "A group is replaced as in a rollout: by a surge group first where maxSurge and room allow, else \
+within maxUnavailable; its requests end before it goes. A node is cordoned, and its groups move by \
 the same rules; its other pods stay, for kubectl drain. Both go on if you stop waiting.
 
 Exit code: 0 done, 1 it failed or time is up.

@@ -6,15 +6,16 @@ use clap::{Args, ValueEnum};
 use rayfleet_cli_kit::{Format, input};
 
 use crate::global::WideOutput;
+use crate::object_names;
 
 /// Flags of `events`.
 #[derive(Args, Clone, Debug, Default)]
 #[command(
-    after_help = "One time line of a fleet: Kubernetes' events of the fleet, its RayClusters, its pods and their nodes;
-and what their status says of its own times: conditions, phases of groups, launches, failures,
+    after_help = "One time line of a fleet: Kubernetes' events of the fleet, its RayClusters, its pods and their nodes; \
+and what their status says of its own times: conditions, phases of groups, launches, failures, \
 revisions, starts and ends of containers. Oldest first; what repeats is one line with its count.
 
-Kubernetes keeps events for an hour unless the API server is told otherwise. What you may not read
+Kubernetes keeps events for an hour unless the API server is told otherwise. What you may not read \
 is said and left out.
 
 Examples:
@@ -27,7 +28,7 @@ Examples:
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
 pub(crate) struct EventsArgs {
     /// Fleet; without it all fleets of the namespace
-    #[arg(value_name = "FLEET")]
+    #[arg(value_name = "FLEET", value_parser = object_names::fleet)]
     pub(crate) fleet: Option<String>,
     /// Fleets of all namespaces
     #[arg(short = 'A', long, conflicts_with = "fleet")]

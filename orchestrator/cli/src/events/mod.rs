@@ -295,7 +295,15 @@ impl<'a> TimeLine<'a> {
     fn nothing(&self) -> String {
         match &self.args.fleet {
             _ if self.args.all_namespaces => "No events of fleets found.".to_owned(),
-            Some(fleet) => format!("No such events of fleet \"{fleet}\" found."),
+            Some(fleet) => {
+                let of = self
+                    .args
+                    .group
+                    .as_ref()
+                    .map(|group| format!("group \"{group}\" of "))
+                    .unwrap_or_default();
+                format!("No such events of {of}fleet \"{fleet}\" found.")
+            }
             None => format!(
                 "No events of fleets found in namespace \"{}\"; all namespaces: -A",
                 self.fleets.namespace

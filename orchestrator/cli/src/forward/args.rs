@@ -5,14 +5,16 @@ use std::str::FromStr;
 
 use clap::Args;
 
+use crate::object_names;
+
 /// Flags of `port-forward`.
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Requests go to the engine of a group that takes traffic, that with the fewest requests in flight. When
-it drains, fails or is replaced, new connections go to another group; those that are open end as the
+    after_help = "Requests go to the engine of a group that takes traffic, that with the fewest requests in flight. When \
+it drains, fails or is replaced, new connections go to another group; those that are open end as the \
 engine ends them. It needs the rights to get pods and to create pods/portforward. Ctrl-C ends it.
 
-PORTS is LOCAL, LOCAL:REMOTE or :REMOTE. LOCAL and REMOTE are the engine's port unless they are given; a LOCAL
+PORTS is LOCAL, LOCAL:REMOTE or :REMOTE. LOCAL and REMOTE are the engine's port unless they are given; a LOCAL \
 of 0 is any free port.
 
 Exit code: 0 ended by Ctrl-C, 1 no group takes traffic or the port is taken, 2 the command line cannot be used.
@@ -25,7 +27,7 @@ Examples:
 )]
 pub(crate) struct ForwardArgs {
     /// Fleet
-    #[arg(value_name = "FLEET")]
+    #[arg(value_name = "FLEET", value_parser = object_names::fleet)]
     pub(crate) fleet: String,
     /// Local port, and port of the group's head
     #[arg(value_name = "PORTS", default_value = "")]

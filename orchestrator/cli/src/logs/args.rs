@@ -7,6 +7,8 @@ use clap::Args;
 use rayfleet_cli_kit::{Format, input};
 use regex::Regex;
 
+use crate::object_names;
+
 /// Highest rank that can be asked for; an engine has at most 1,024.
 const HIGHEST_RANK: u32 = 1023;
 /// Longest regular expression, in bytes, and what it may grow to when it is compiled.
@@ -16,9 +18,9 @@ const COMPILED_BYTES: usize = 1 << 20;
 /// Flags of `logs`.
 #[derive(Args, Clone, Debug)]
 #[command(
-    after_help = "Without --engine, --launcher, --rank, --container and --kuberay: the engines' logs, in which are the
-lines of all ranks, and the containers of all pods. With several of them, all that they name.
-Engines that Rayfleet launched write where Ray keeps them; they are read through the API server's
+    after_help = "Without --engine, --launcher, --rank, --container and --kuberay: the engines' logs, in which are the \
+lines of all ranks, and the containers of all pods. With several of them, all that they name. \
+Engines that Rayfleet launched write where Ray keeps them; they are read through the API server's \
 proxy of the head's dashboard, which the standard role edit may use and view may not.
 
 Exit code: 0 done or interrupted, 1 nothing could be read, 2 the command line cannot be used.
@@ -35,7 +37,7 @@ Examples:
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
 pub(crate) struct LogsArgs {
     /// Fleet
-    #[arg(value_name = "FLEET")]
+    #[arg(value_name = "FLEET", value_parser = object_names::fleet)]
     pub(crate) fleet: String,
     /// Group; default: all of the fleet
     #[arg(value_name = "GROUP")]

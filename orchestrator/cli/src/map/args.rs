@@ -3,10 +3,12 @@
 use clap::{Args, ValueEnum};
 use rayfleet_cli_kit::Format;
 
+use crate::object_names;
+
 /// Flags of `map`.
 #[derive(Args, Debug, Default)]
 #[command(
-    after_help = "Where every rank is comes from the fleet's status; the state and the labels of nodes, and GPUs of
+    after_help = "Where every rank is comes from the fleet's status; the state and the labels of nodes, and GPUs of \
 pods, from the API server. What you may not read is said and left out.
 
 Examples:
@@ -18,7 +20,7 @@ Examples:
 )]
 pub(crate) struct MapArgs {
     /// Fleet
-    #[arg(value_name = "FLEET")]
+    #[arg(value_name = "FLEET", value_parser = object_names::fleet)]
     pub(crate) fleet: String,
     /// Group; without it all of the fleet
     #[arg(value_name = "GROUP")]

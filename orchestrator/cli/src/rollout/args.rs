@@ -5,6 +5,8 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 use rayfleet_cli_kit::input;
 
+use crate::object_names;
+
 /// Subcommands of `rollout`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum RolloutCommand {
@@ -35,7 +37,7 @@ Examples:
     Diff(DiffArgs),
     /// End a rollout that is under way and go back to the last complete revision
     #[command(
-        after_help = "Template and model of the last complete revision are written into the spec, and a pause ends.
+        after_help = "Template and model of the last complete revision are written into the spec, and a pause ends. \
 Nothing is written if somebody changes the spec meanwhile, or if no rollout is under way.
 
 Examples:
@@ -70,7 +72,7 @@ Examples:
 #[derive(Args, Debug)]
 pub(crate) struct FleetArg {
     /// Fleet
-    #[arg(value_name = "FLEET")]
+    #[arg(value_name = "FLEET", value_parser = object_names::fleet)]
     pub(crate) fleet: String,
 }
 
@@ -78,7 +80,7 @@ pub(crate) struct FleetArg {
 #[derive(Args, Debug)]
 pub(crate) struct RolloutStatusArgs {
     /// Fleet
-    #[arg(value_name = "FLEET")]
+    #[arg(value_name = "FLEET", value_parser = object_names::fleet)]
     pub(crate) fleet: String,
     /// Wait until the end; `--watch=false` prints one line and returns
     #[arg(
@@ -101,7 +103,7 @@ pub(crate) struct RolloutStatusArgs {
 #[derive(Args, Debug)]
 pub(crate) struct UndoArgs {
     /// Fleet
-    #[arg(value_name = "FLEET")]
+    #[arg(value_name = "FLEET", value_parser = object_names::fleet)]
     pub(crate) fleet: String,
     /// Revision number; default: the newest one that differs from the fleet
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(1..))]
@@ -112,7 +114,7 @@ pub(crate) struct UndoArgs {
 #[derive(Args, Debug)]
 pub(crate) struct HistoryArgs {
     /// Fleet
-    #[arg(value_name = "FLEET")]
+    #[arg(value_name = "FLEET", value_parser = object_names::fleet)]
     pub(crate) fleet: String,
     /// Show template and model of this revision
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(1..))]
@@ -123,7 +125,7 @@ pub(crate) struct HistoryArgs {
 #[derive(Args, Debug, Default)]
 pub(crate) struct DiffArgs {
     /// Fleet
-    #[arg(value_name = "FLEET")]
+    #[arg(value_name = "FLEET", value_parser = object_names::fleet)]
     pub(crate) fleet: String,
     /// Revision number to compare from; default: the one that groups run and the spec does not ask for
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(1..))]
@@ -137,7 +139,7 @@ pub(crate) struct DiffArgs {
 #[derive(Args, Debug, Default)]
 pub(crate) struct PromoteArgs {
     /// Fleet
-    #[arg(value_name = "FLEET")]
+    #[arg(value_name = "FLEET", value_parser = object_names::fleet)]
     pub(crate) fleet: String,
     /// All groups at once: the partition becomes 0, a pause ends, and nothing is waited for
     #[arg(long)]

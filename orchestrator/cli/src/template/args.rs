@@ -10,10 +10,10 @@ use rayfleet_cli_kit::Format;
 #[derive(Args, Debug, Default)]
 #[command(
     after_help = "Without MODEL the models and GPUs that are known are listed. No cluster is asked but with
---from-cluster, which needs the right to list nodes. Memory is reckoned as vLLM 0.32 uses it; what
+--from-cluster, which needs the right to list nodes. Memory is reckoned as vLLM 0.32 uses it; what \
 is not: docs/operations.md#a-manifest-for-your-model.
 
-Exit code: 0 done, 1 no shape fits (the error says what is missing), 2 the command line or a file
+Exit code: 0 done, 1 no shape fits (the error says what is missing), 2 the command line or a file \
 cannot be used.
 
 Examples:

@@ -217,7 +217,6 @@ fn errors_name_what_is_wrong_and_the_cure() {
         "template gpt-oss-120b --gpu h200 --name A_b",
         "template gpt-oss-120b --gpu h200 --engine-arg=--port=1",
         "template gpt-oss-120b --gpu h200 --served-model-name=",
-        "template gpt-oss-120b --gpu h200 -n A",
         "template gpt-oss-120b --gpu h200 --kueue a/b",
         "template gpt-oss-120b --gpu h200 --gateway a/b/c",
         "template gpt-oss-120b --gpu h200 --set imge=x",

@@ -82,12 +82,6 @@ impl Values {
         if name.is_empty() {
             return Err(CliError::usage("what shall the fleet be called?", "give it a --name"));
         }
-        if let Some(namespace) = namespace.filter(|namespace| !is_namespace(namespace)) {
-            return Err(CliError::usage(
-                format!("namespace \"{namespace}\" is no name of Kubernetes"),
-                "correct -n",
-            ));
-        }
         for (flag, queue) in [("--kueue", &flags.kueue), ("--volcano", &flags.volcano)] {
             if let Some(queue) = queue.as_ref().filter(|queue| queue.is_empty() || !is_label("queue", queue))
             {

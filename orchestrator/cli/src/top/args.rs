@@ -6,13 +6,14 @@ use clap::Args;
 use rayfleet_cli_kit::{Format, input};
 
 use crate::global::WideOutput;
+use crate::object_names;
 
 /// Flags of `top`.
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Reads /metrics of every group's engine through the API server's proxy, twice: rates, and quantiles
-of the time to the first token, are of the requests in between (with -w quantiles are of the last
-minute). With FLEET also GPU memory by node, from Ray's metrics. Needs the right to get pods/proxy
+    after_help = "Reads /metrics of every group's engine through the API server's proxy, twice: rates, and quantiles \
+of the time to the first token, are of the requests in between (with -w quantiles are of the last \
+minute). With FLEET also GPU memory by node, from Ray's metrics. Needs the right to get pods/proxy \
 in the namespace; of an engine that does not answer in time its row says so.
 
 Exit code: 0 done, 1 no engine could be read, 2 the command line cannot be used.
@@ -26,7 +27,7 @@ Examples:
 )]
 pub(crate) struct TopArgs {
     /// Fleet; without it every fleet of the namespace
-    #[arg(value_name = "FLEET")]
+    #[arg(value_name = "FLEET", value_parser = object_names::fleet)]
     pub(crate) fleet: Option<String>,
     /// Fleets of all namespaces
     #[arg(short = 'A', long, conflicts_with = "fleet")]

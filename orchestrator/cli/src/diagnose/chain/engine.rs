@@ -81,7 +81,7 @@ pub(super) fn placed(group: &Group<'_>) -> Stop {
             cure: format!(
                 "see the head's log and the NetworkPolicies around port 8265: kubectl -n {} logs {}",
                 group.namespace(),
-                group.head().map_or("HEAD-POD", |head| &*head.metadata.name)
+                group.head_name()
             ),
         }),
         _ => Stop::No,

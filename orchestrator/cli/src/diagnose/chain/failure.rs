@@ -111,7 +111,7 @@ fn means(kind: FailureKind) -> &'static str {
 
 fn cure(group: &Group<'_>, kind: Option<FailureKind>) -> String {
     let namespace = group.namespace();
-    let head = group.head().map_or("HEAD-POD", |head| &*head.metadata.name);
+    let head = &group.head_name();
     let describe = format!("kubectl -n {namespace} describe pod {head}");
     let memory = group.pods.iter().any(|pod| pod_problem::out_of_memory(pod));
     if memory {
@@ -167,12 +167,11 @@ fn log(group: &Group<'_>, head: &str) -> String {
     if group.case.of.fleet.spec.model.is_none() {
         return format!("read the engine's log: kubectl -n {namespace} logs {head}");
     }
-    let launch =
-        if status.phase == Phase::Failed { status.launch } else { status.launch.saturating_sub(1).max(1) };
-    let engine = status.engine_revision.as_deref().unwrap_or_default();
+    // While it has failed the launch that failed is the present one.
+    let previous = if status.phase == Phase::Failed || status.launch <= 1 { "" } else { " --previous" };
     format!(
-        "read the engine's log: kubectl -n {namespace} exec {head} -- tail -n 200 \
-         /tmp/ray/session_latest/logs/job-driver-{}.{engine}.{launch}.log",
+        "read the engine's log: kubectl rayfleet logs {} {} -n {namespace} --engine{previous}",
+        group.case.name(),
         status.name
     )
 }

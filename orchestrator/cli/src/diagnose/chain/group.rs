@@ -68,6 +68,12 @@ impl<'a> Group<'a> {
         self.live().find(|pod| pod.metadata.label(RAY_LABEL_NODE_TYPE) == Some("head"))
     }
 
+    /// The head's name; without a head what selects the group's pods, for a command of kubectl.
+    pub(super) fn head_name(&self) -> String {
+        let name = |head: &Pod| head.metadata.name.clone();
+        self.head().map_or_else(|| format!("-l {RAY_LABEL_CLUSTER}={}", self.status.name), name)
+    }
+
     pub(super) fn leaves(&self) -> bool {
         self.status.goal == Goal::Retire
     }

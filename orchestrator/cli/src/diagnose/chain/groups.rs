@@ -66,9 +66,9 @@ pub(crate) fn steps(case: &Case<'_>) -> Vec<Step> {
         let stopped = here.into_iter().filter_map(|(group, stop)| Some((group, stop?.1)));
         // Those of a group that takes traffic are not asked for.
         let passed = match (link, passed.saturating_sub(serve)) {
-            (Link::Nodes, 0) if serve > 0 => format!("not read: {} take traffic", of_groups(serve)),
+            (Link::Nodes, 0) if serve > 0 => "not looked at: all groups take traffic".to_owned(),
             (Link::Nodes, idle) if serve > 0 => {
-                format!("{}; not read of the {serve} that take traffic", of_groups(idle))
+                format!("{}; not looked at of the {serve} that take traffic", of_groups(idle))
             }
             _ => of_groups(passed),
         };

@@ -15,6 +15,8 @@ use crate::diagnose::objects::{LEASE, LeaseSpec, SYSTEM};
 
 /// A change of a spec is observed within seconds; a new leader takes half a minute.
 const PATIENCE: Duration = Duration::from_mins(1);
+/// Clocks that are no further apart are alike.
+const ALIKE: Duration = Duration::from_secs(5);
 /// Pods that are shown.
 const MOST: usize = 5;
 
@@ -36,7 +38,9 @@ fn held(lease: &LeaseSpec, facts: &Facts) -> Result<Verdict, String> {
     let Some(renewed) = lease.renewed() else {
         return Err(format!("no orchestrator leads: {place} has no time of its renewal"));
     };
-    let apart = if renewed > facts.now {
+    let apart = if renewed > facts.now && renewed <= after(facts.now, ALIKE) {
+        "just now".to_owned()
+    } else if renewed > facts.now {
         format!("{} ahead of the API server's clock", age::span(age::between(facts.now, renewed)))
     } else {
         ago(Some(renewed), facts.now)

@@ -37,7 +37,7 @@ pub(super) fn formed(group: &Group<'_>) -> Stop {
         return Stop::Waits(group.message());
     }
     let namespace = group.namespace();
-    let head = group.head().map_or("HEAD-POD", |head| &*head.metadata.name);
+    let head = group.head_name();
     let what = match served {
         Some(_) => format!("it served and lost Ray {}: {}", ago(served, now), group.message()),
         None => format!("its Ray cluster has not formed for {}, with all pods up", age::since(since, now)),

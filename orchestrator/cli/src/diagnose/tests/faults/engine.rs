@@ -63,7 +63,7 @@ pub(super) const FAULTS: &[Fault] = &[
             "ranks died while their nodes live",
             "rank 1 on node-d died",
             "(in 20s)",
-            "job-driver-llama-bcdfgh-1.zxwvtr.3.log",
+            "kubectl rayfleet logs llama llama-bcdfgh-1 -n serving --engine",
         ],
     },
     Fault {

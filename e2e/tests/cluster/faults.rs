@@ -95,6 +95,8 @@ fn diagnosis(fault: Fault) -> Diagnosed {
                 ("Pods", "pods have not all been ready"),
                 ("Ray", "lost Ray"),
                 ("Engine", "EngineDied"),
+                // Its operator may have been on that node.
+                ("RayClusters", "KubeRay has not acted"),
             ],
         },
     }

@@ -69,8 +69,8 @@ pub(super) fn give_up(ctx: &mut StepContext<'_>, failure: &Failure) {
     recreate(ctx, &cause);
 }
 
-/// What is left of a failed engine cannot be ended, so its group is recreated. Why the engine failed stays the reason.
-fn give_up_failed(ctx: &mut StepContext<'_>, failure: &Failure) {
+/// A group that has failed before, and has not served since, is recreated. What failed first stays the reason.
+pub(super) fn give_up_failed(ctx: &mut StepContext<'_>, failure: &Failure) {
     let (first, reason) = (ctx.group.last_failure.clone(), ctx.group.goal_reason.clone());
     give_up(ctx, failure);
     if let (Some(first), Some(reason)) = (first, reason) {

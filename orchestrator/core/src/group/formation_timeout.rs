@@ -50,7 +50,11 @@ pub(super) fn over(ctx: &mut StepContext<'_>, doing: &str) -> bool {
 /// Its pods or Ray nodes were not up in time: it is recreated. What Ray had whole before speaks for spec and model.
 fn never_came_up(ctx: &mut StepContext<'_>, failure: &Failure) {
     let has_launched = launch::has_launched(ctx);
-    fail::give_up(ctx, failure);
+    if has_launched {
+        fail::give_up_failed(ctx, failure)
+    } else {
+        fail::give_up(ctx, failure)
+    }
     if let Some(blamed) = &mut ctx.blamed {
         blamed.served |= has_launched;
     }

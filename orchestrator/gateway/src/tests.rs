@@ -1,6 +1,7 @@
 //! The gateway's port with engines behind it that are played by small servers on loopback.
 
 mod bench;
+mod envoy;
 
 use std::time::Duration;
 

@@ -2,6 +2,7 @@
 
 mod bench;
 mod envoy;
+mod picker;
 
 use std::time::Duration;
 

@@ -32,8 +32,7 @@ use crate::{loads, server};
 pub(super) const LARGEST: usize = 1 << 20;
 pub(super) const ALL: usize = 1 << 20;
 
-/// Endpoints of the picker's answers, and its requests at a time.
-const ENDPOINTS: usize = 1;
+/// Requests that the picker has at a time.
 pub(super) const REQUESTS: usize = 4;
 
 /// Time for a body.
@@ -101,7 +100,12 @@ impl Drop for Bench {
 impl Bench {
     /// All engines are ready.
     pub(super) async fn of<const N: usize>(engines: [Does; N]) -> Self {
-        let bench = Self::start(&engines).await;
+        Self::naming(1, engines).await
+    }
+
+    /// The picker names so many endpoints for a request.
+    pub(super) async fn naming<const N: usize>(endpoints: usize, engines: [Does; N]) -> Self {
+        let bench = Self::start(&engines, endpoints).await;
         let fleet =
             json!({"metadata": {"namespace": "n", "name": "f"}, "spec": {"model": {"name": "llama"}}});
         bench.models.apply(Fleet::read(&fleet.to_string()).unwrap().unwrap());
@@ -115,10 +119,10 @@ impl Bench {
 
     /// Nothing was listed yet.
     pub(super) async fn unsettled() -> Self {
-        Self::start(&[]).await
+        Self::start(&[], 1).await
     }
 
-    async fn start(engines: &[Does]) -> Self {
+    async fn start(engines: &[Does], endpoints: usize) -> Self {
         let seen = Arc::new(Seen::default());
         let (mut heads, mut tasks) = (vec![], vec![]);
         for does in engines {
@@ -141,7 +145,7 @@ impl Bench {
         let ranking = Ranking::new(models.clone(), rayfleet_routing::Strategy::default());
         let room = Room::new(LARGEST, ALL);
         let ending = Arc::new(AtomicBool::new(false));
-        let picker = Picker::new(ranking.clone(), room.clone(), UPLOAD, ENDPOINTS, REQUESTS, metrics.clone());
+        let picker = Picker::new(ranking.clone(), room.clone(), UPLOAD, endpoints, REQUESTS, metrics.clone());
         let routes = picker.routes(models.clone(), ending.clone());
         let answer = Duration::from_secs(20);
         let proxy = Proxy::new(ranking, room.clone(), UPLOAD, answer, metrics.clone(), ending.clone());
@@ -202,8 +206,16 @@ impl Bench {
         self.picker
     }
 
-    pub(super) fn head(&self, number: usize) -> SocketAddr {
-        self.heads[number]
+    pub(super) fn heads(&self) -> &[SocketAddr] {
+        &self.heads
+    }
+
+    /// Requests that a head has.
+    pub(super) fn in_flight(&self) -> usize {
+        let text = self.metrics();
+        let counts =
+            text.lines().filter_map(|line| line.strip_prefix("rayfleet_gateway_requests_in_flight{"));
+        counts.filter_map(|line| line.rsplit(' ').next()?.parse::<usize>().ok()).sum()
     }
 
     pub(super) fn address(&self) -> SocketAddr {

@@ -5,10 +5,13 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
+use reqwest::StatusCode;
 use serde_json::Value;
 use tokio::process::{Child, Command};
 
+use super::super::CHAT;
 use super::super::bench::Bench;
+use super::wire::Wire;
 
 /// Environment variable: the program.
 const PROGRAM: &str = "RAYFLEET_ENVOY";
@@ -19,6 +22,7 @@ pub(super) struct Envoy {
     address: SocketAddr,
     client: reqwest::Client,
     folder: PathBuf,
+    picker: Wire,
     _process: Child,
 }
 
@@ -31,11 +35,21 @@ impl Drop for Envoy {
 impl Envoy {
     /// Starts it with an example, in which the addresses are those of this gateway and its engines.
     pub(super) async fn start(example: &str, bench: &Bench) -> Self {
-        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/envoy").join(example);
-        Self::run(&addressed(&std::fs::read_to_string(file).unwrap(), bench)).await
+        Self::changed(example, bench, &[]).await
     }
 
-    async fn run(configuration: &str) -> Self {
+    /// And each first text is replaced by the second.
+    pub(super) async fn changed(example: &str, bench: &Bench, changes: &[(&str, &str)]) -> Self {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/envoy").join(example);
+        let picker = Wire::new(bench.picker()).await;
+        let mut configuration = addressed(&std::fs::read_to_string(file).unwrap(), &picker, bench);
+        for (from, to) in changes {
+            replace(&mut configuration, from, to);
+        }
+        Self::run(&configuration, picker).await
+    }
+
+    async fn run(configuration: &str, picker: Wire) -> Self {
         let program = std::env::var_os(PROGRAM).expect("RAYFLEET_ENVOY names no Envoy: run hack/envoy");
         let folder = std::env::temp_dir().join(format!("rayfleet-envoy-{:x}", rand::random::<u64>()));
         std::fs::create_dir(&folder).unwrap();
@@ -56,7 +70,40 @@ impl Envoy {
         let client = reqwest::Client::new();
         let address = tokio::time::timeout(START, listening(&client, &admin)).await;
         let address = address.unwrap_or_else(|_| panic!("{}", std::fs::read_to_string(&log).unwrap()));
-        Self { address, client, folder, _process: process }
+        Self { address, client, folder, picker, _process: process }
+    }
+
+    pub(super) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The picker dies.
+    pub(super) async fn cut(&self) {
+        self.picker.cut().await;
+    }
+
+    /// And comes back.
+    pub(super) async fn mend(&self) {
+        self.picker.mend().await;
+    }
+
+    /// Asks a model something short.
+    pub(super) async fn ask(&self) -> reqwest::Response {
+        self.post(CHAT, r#"{"model": "llama"}"#).send().await.unwrap()
+    }
+
+    /// Asks until this is the answer.
+    pub(super) async fn until(&self, status: StatusCode) {
+        let asking = async {
+            while self.ask().await.status() != status {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), asking).await.expect("it never came");
+    }
+
+    pub(super) async fn get(&self, path: &str) -> reqwest::Response {
+        self.client.get(format!("http://{}{path}", self.address)).send().await.unwrap()
     }
 
     pub(super) fn post(&self, path: &str, body: impl Into<reqwest::Body>) -> reqwest::RequestBuilder {
@@ -83,16 +130,24 @@ async fn listening(client: &reqwest::Client, admin: &Path) -> SocketAddr {
 }
 
 /// An example with other addresses: its own for clients and administrators are any that are free.
-fn addressed(example: &str, bench: &Bench) -> String {
+fn addressed(example: &str, picker: &Wire, bench: &Bench) -> String {
     let at = |address: SocketAddr| format!("address: {}, port_value: {}", address.ip(), address.port());
     let mut text = example.to_owned();
-    for (from, to) in [
-        ("address: 127.0.0.1, port_value: 9901", "address: 127.0.0.1, port_value: 0".to_owned()),
-        ("address: 0.0.0.0, port_value: 8000", "address: 127.0.0.1, port_value: 0".to_owned()),
-        ("address: rayfleet-gateway.team-a, port_value: 9002", at(bench.picker())),
-    ] {
-        assert_eq!(text.matches(from).count(), 1, "{from}");
-        text = text.replace(from, &to);
+    let own = "address: 127.0.0.1, port_value: 0";
+    replace(&mut text, "address: 127.0.0.1, port_value: 9901", own);
+    replace(&mut text, "address: 0.0.0.0, port_value: 8000", own);
+    replace(&mut text, "address: rayfleet-gateway.team-a, port_value: 9002", &at(picker.address()));
+    let heads = "{endpoint: {address: {socket_address: {address: heads.team-a, port_value: 8000}}}}";
+    if text.contains(heads) {
+        let endpoint = |head| format!("{{endpoint: {{address: {{socket_address: {{{}}}}}}}}}", at(head));
+        let endpoints: Vec<String> = bench.heads().iter().map(|head| endpoint(*head)).collect();
+        replace(&mut text, heads, &endpoints.join(", "));
     }
     text
+}
+
+/// Replaces a text that is there once.
+fn replace(text: &mut String, from: &str, to: &str) {
+    assert_eq!(text.matches(from).count(), 1, "{from}");
+    *text = text.replace(from, to);
 }

@@ -133,7 +133,7 @@ tier_unit() {
   tests=$(integration_tests "not in e2e") || return 1
   for test in $tests; do args+=(--test "$test"); done
   # CI: snapshots are compared, never written.
-  part tests env CI=true cargo test --locked --workspace --no-fail-fast --lib --bins "${args[@]}" -- --skip "$MODEL"
+  part tests env CI=true cargo test --locked --workspace --no-fail-fast --lib --bins "${args[@]}" -- --skip "$MODEL" --skip tests::envoy::
   return "$((failures > 0))"
 }
 

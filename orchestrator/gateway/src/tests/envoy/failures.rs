@@ -146,4 +146,16 @@ async fn a_client_cannot_say_where_its_request_goes() {
         assert_eq!(ask(CHAT).await.status(), expected);
         assert!(target.accept().now_or_never().is_none(), "{configuration}: the client's target was called");
     }
+    // The picker alone suffices, as long as there is one.
+    let bench = Bench::of([Does::Echo]).await;
+    let filter = ("- remove: x-gateway-destination-endpoint", "- remove: x-other");
+    let envoy = Envoy::changed(CLOSED, &bench, &[filter]).await;
+    let target = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let to = target.local_addr().unwrap().to_string();
+    let request = envoy.post(CHAT, prompt(10)).header("x-gateway-destination-endpoint", &to);
+    let response = request.header("x-gateway-destination-endpoint", "127.0.0.2:1").send().await.unwrap();
+    assert_eq!(response.headers()["x-rayfleet-served-by"], "pod-0");
+    let seen = super::seen(response).await;
+    assert_eq!(seen["headers"]["x-gateway-destination-endpoint"], bench.heads()[0].to_string());
+    assert!(target.accept().now_or_never().is_none());
 }

@@ -184,7 +184,7 @@ tier_ray() {
   hack/ray every_call sixteen data_parallel fault start
 }
 
-tier_envoy() { hack/envoy; }
+tier_envoy() { hack/envoy --workspace; }
 
 tier_rayvllm() {
   ((EUID == 0)) || skip "needs root, for network namespaces and mounts: sudo hack/test rayvllm"

@@ -72,7 +72,7 @@ pub struct Gateway {
 pub struct Addresses {
     /// For clients.
     pub clients: SocketAddr,
-    /// For Envoys, which ask for endpoints by ext_proc.
+    /// For Envoys, which ask for endpoints by `ext_proc`.
     pub picker: Option<SocketAddr>,
     /// For `/metrics`, `/healthz` and `/readyz`.
     pub pages: SocketAddr,

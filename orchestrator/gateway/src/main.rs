@@ -30,10 +30,10 @@ struct Arguments {
     /// Address for clients.
     #[arg(long, env = "RAYFLEET_GATEWAY_LISTEN", default_value = "[::]:8000")]
     listen: SocketAddr,
-    /// Address for Envoys, which ask by ext_proc for the endpoints of a request: gRPC without TLS.
+    /// Address for Envoys, which ask here for the endpoints of a request (external processing): gRPC without TLS.
     #[arg(long, env = "RAYFLEET_GATEWAY_PICKER", value_name = "ADDRESS")]
     picker: Option<SocketAddr>,
-    /// Endpoints that Envoy gets for a request: the best, and those to fall back to. A cluster of type ORIGINAL_DST takes one alone.
+    /// Endpoints that Envoy gets for a request: the best, and those to fall back to. An original-destination cluster takes one alone.
     #[arg(long, env = "RAYFLEET_GATEWAY_PICKER_ENDPOINTS", value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=16))]
     picker_endpoints: u8,
     /// Address of /metrics, /healthz and /readyz.

@@ -1,4 +1,4 @@
-//! The second front: an endpoint picker. Envoy asks it by ext_proc which head a request goes to, and carries request and answer itself;
+//! The second front: an endpoint picker. Envoy asks it by `ext_proc` which head a request goes to, and carries request and answer itself;
 //! the protocol is that of the Gateway API Inference Extension, 1.0 (its proposal 004, Endpoint Picker Protocol). One gRPC stream is one
 //! request, from its head to the end of its answer. What a request asks and which head is best is `ranking`'s.
 

@@ -32,6 +32,10 @@ const ENVOY_ANSWER: Duration = Duration::from_secs(10);
 /// Requests at a time of one connection of Envoy's: behind them it opens another.
 const ENVOY_REQUESTS: u32 = 1000;
 
+/// What one of them may send ahead of being read, in bytes, and all of a connection: one that is not read holds up no other.
+const ENVOY_AHEAD: u32 = 64 << 10;
+const ENVOY_ALL_AHEAD: u32 = ENVOY_REQUESTS * ENVOY_AHEAD;
+
 /// A connection that is served.
 pub(crate) trait Served: GracefulConnection<Error: Display> + Send + 'static {}
 
@@ -70,6 +74,8 @@ impl Peers for Envoys {
             .keep_alive_interval(ENVOY_SILENCE)
             .keep_alive_timeout(ENVOY_ANSWER)
             .max_concurrent_streams(ENVOY_REQUESTS)
+            .initial_stream_window_size(ENVOY_AHEAD)
+            .initial_connection_window_size(ENVOY_ALL_AHEAD)
             .serve_connection(TokioIo::new(stream), TowerToHyperService::new(self.0.clone()))
     }
 }

@@ -1,4 +1,4 @@
-//! One request as ext_proc tells it, message by message, and what is answered: the body is read whole, then the request gets its
+//! One request as `ext_proc` tells it, message by message, and what is answered: the body is read whole, then the request gets its
 //! endpoints and its body back in pieces, and its answer passes unchanged.
 
 use std::collections::VecDeque;

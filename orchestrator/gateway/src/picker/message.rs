@@ -1,4 +1,4 @@
-//! The messages of ext_proc as plain data, and back. What is decided on them is in `exchange`.
+//! The messages of `ext_proc` as plain data, and back. What is decided on them is in `exchange`.
 
 use std::collections::HashMap;
 
@@ -46,7 +46,7 @@ impl Head {
                 ":method" => head.method = Method::from_bytes(&value).unwrap_or_default(),
                 ":path" => {
                     let path = String::from_utf8_lossy(&value);
-                    head.path = path.split('?').next().unwrap_or_default().to_owned();
+                    path.split('?').next().unwrap_or_default().clone_into(&mut head.path);
                 }
                 name => {
                     if let (Ok(name), Ok(value)) =

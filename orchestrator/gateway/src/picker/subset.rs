@@ -27,14 +27,11 @@ impl Subset {
     /// `None`: the proxy leaves it open. What is no endpoint allows none.
     pub(super) fn read(metadata: &Metadata) -> Option<Self> {
         let hint = metadata.filter_metadata.get(NAMESPACE)?.fields.get(SUBSET)?;
-        let mut allowed = vec![];
-        match &hint.kind {
-            Some(Kind::ListValue(list)) => {
-                list.values.iter().filter_map(text).for_each(|one| allowed.push(one))
-            }
-            _ => allowed.extend(text(hint)),
-        }
-        let endpoints = allowed.into_iter().flat_map(|text| text.split(',')).take(MOST);
+        let texts: Vec<&str> = match &hint.kind {
+            Some(Kind::ListValue(list)) => list.values.iter().filter_map(text).collect(),
+            _ => text(hint).into_iter().collect(),
+        };
+        let endpoints = texts.into_iter().flat_map(|text| text.split(',')).take(MOST);
         Some(Self(endpoints.filter_map(Allowed::read).collect()))
     }
 

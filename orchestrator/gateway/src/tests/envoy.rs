@@ -16,7 +16,7 @@ use self::process::Envoy;
 use super::bench::{self, Bench, Does};
 use super::{CHAT, error, text};
 
-/// Cluster of type ORIGINAL_DST, closed when the picker fails.
+/// Cluster of type `ORIGINAL_DST`, closed when the picker fails.
 const CLOSED: &str = "envoy.yaml";
 /// Its own endpoints, and open when the picker fails.
 const FALLBACK: &str = "fallback.yaml";

@@ -3,7 +3,7 @@
 mod talk;
 
 use envoy_types::pb::envoy::service::ext_proc::v3::processing_response::Response as Answer;
-use envoy_types::pb::envoy::service::ext_proc::v3::{HttpTrailers, processing_request::Request};
+use envoy_types::pb::envoy::service::ext_proc::v3::{HttpBody, HttpTrailers, processing_request::Request};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use tonic::Code;
@@ -80,21 +80,16 @@ async fn an_answer_passes_in_every_mode_and_ends_its_request() {
         assert_eq!(bench.in_flight(), 1);
         talk.say(message(head_of_answer("200", false))).await;
         assert_eq!(talk.hears_served_by().await.as_deref(), Some("pod-0"));
-        if mode != Mode::None {
-            for (piece, end) in [("data: 1\n\n", false), ("", true)] {
-                let piece = envoy_types::pb::envoy::service::ext_proc::v3::HttpBody {
-                    body: piece.into(),
-                    end_of_stream: end,
-                    ..Default::default()
-                };
-                talk.say(message(Request::ResponseBody(piece.clone()))).await;
-                let back = talk.hears().await;
-                let expected = (mode == Mode::FullDuplexStreamed).then_some((piece.body, end));
-                assert_eq!(Said::of_answer(back), expected);
-            }
-        } else {
+        if mode == Mode::None {
             talk.say(message(Request::ResponseTrailers(HttpTrailers::default()))).await;
             assert!(matches!(talk.hears().await.response, Some(Answer::ResponseTrailers(_))));
+        } else {
+            for (piece, end) in [("data: 1\n\n", false), ("", true)] {
+                let body = HttpBody { body: piece.into(), end_of_stream: end, ..HttpBody::default() };
+                talk.say(message(Request::ResponseBody(body))).await;
+                let expected = (mode == Mode::FullDuplexStreamed).then_some((piece.into(), end));
+                assert_eq!(Said::of_answer(talk.hears().await), expected);
+            }
         }
         // It has ended, although the stream has not.
         assert_eq!(bench.in_flight(), 0);
@@ -229,12 +224,11 @@ async fn a_hint_bounds_the_choice() {
         talk.say(with_metadata(message(post()), metadata(namespace, key, hint))).await;
         talk.say(message(body(LLAMA.as_bytes(), true))).await;
         let said = talk.hears().await;
-        match expected {
-            Some(head) => assert_eq!(destination(&said).0, head.to_string()),
-            None => {
-                let (status, body) = at_once(said);
-                assert_eq!((status, code(&body).as_str()), (503, "no_group_ready"));
-            }
+        if let Some(head) = expected {
+            assert_eq!(destination(&said).0, head.to_string());
+        } else {
+            let (status, body) = at_once(said);
+            assert_eq!((status, code(&body).as_str()), (503, "no_group_ready"));
         }
     }
 }

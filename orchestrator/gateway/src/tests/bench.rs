@@ -36,7 +36,7 @@ pub(super) const ALL: usize = 1 << 20;
 pub(super) const REQUESTS: usize = 4;
 
 /// Time for a body.
-pub(super) const UPLOAD: Duration = Duration::from_millis(700);
+pub(super) const UPLOAD: Duration = Duration::from_millis(1500);
 
 /// What an engine does with a request.
 #[derive(Clone, Copy, Debug)]

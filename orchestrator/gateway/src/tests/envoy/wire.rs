@@ -49,6 +49,9 @@ async fn carry(listener: TcpListener, to: SocketAddr) {
         let (mut from, _) = listener.accept().await.unwrap();
         connections.spawn(async move {
             let mut to = TcpStream::connect(to).await.unwrap();
+            // As Envoy and the gateway: small messages are not held back.
+            from.set_nodelay(true).unwrap();
+            to.set_nodelay(true).unwrap();
             let _ = tokio::io::copy_bidirectional(&mut from, &mut to).await;
         });
     }

@@ -9,7 +9,7 @@ ADVISORIES=https://github.com/RustSec/advisory-db
 
 MODEL=rollout::tests::model::every_history_keeps_the_guarantees
 
-TIERS=(format deny python lint generated unit ray e2e sim model grid)
+TIERS=(format deny python lint generated unit envoy ray e2e sim model grid)
 # They only compute. Behind tiers with real clusters, which mostly wait, they have taken the time that those leave.
 AHEAD=(sim model grid)
 NAMED_ONLY=(mainjob scenarios rayvllm)
@@ -23,6 +23,7 @@ declare -A ABOUT=(
   [unit]="unit and property tests of all crates"
   [sim]="the controller on a simulated Kubernetes and Ray: every scenario, and what the simulation itself is held to"
   [model]="model checking of the planner: every state that small fleets can reach"
+  [envoy]="the gateway's endpoint picker behind a real Envoy, with the configurations of examples/envoy"
   [ray]="ray-bridge on real Ray in namespaces: every call, sixteen ranks exactly placed, data-parallel engines, every fault (needs root)"
   [e2e]="the API server answers as the simulated one; life, upgrades and faults of fleets on a real cluster (needs root)"
   [grid]="crashes, lost calls, stale watches and more at writes of every scenario: a sample; when named, all of them, some five hours of a core"
@@ -132,7 +133,7 @@ tier_unit() {
   tests=$(integration_tests "not in e2e") || return 1
   for test in $tests; do args+=(--test "$test"); done
   # CI: snapshots are compared, never written.
-  part tests env CI=true cargo test --locked --workspace --no-fail-fast --lib --bins "${args[@]}" -- --skip "$MODEL"
+  part tests env CI=true cargo test --locked --workspace --no-fail-fast --lib --bins "${args[@]}" -- --skip "$MODEL" --skip tests::envoy::
   return "$((failures > 0))"
 }
 
@@ -182,6 +183,8 @@ tier_ray() {
   ((EUID == 0)) || skip "needs root, for network namespaces and mounts: sudo hack/test ray"
   hack/ray every_call sixteen data_parallel fault start
 }
+
+tier_envoy() { hack/envoy --workspace; }
 
 tier_rayvllm() {
   ((EUID == 0)) || skip "needs root, for network namespaces and mounts: sudo hack/test rayvllm"

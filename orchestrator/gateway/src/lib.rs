@@ -1,14 +1,20 @@
-//! The gateway: one HTTP address for all models of a namespace. Each request goes to the group that answers it best, as
-//! `rayfleet-routing` ranks them; groups are the heads whose gate is open, by the EndpointSlices of their fleets' Services. Any number of
+//! The gateway: one HTTP address for all models of a namespace, or the endpoint picker of an Envoy that is one. Each request goes to the
+//! group that answers it best, as `rayfleet-routing` ranks them; groups are the heads whose gate is open, by the EndpointSlices of their fleets' Services. Any number of
 //! gateways run side by side: they share nothing, and what one knows it learns again from the API server, the engines and its requests.
 //!
 //! Must not live here: which group is better (`rayfleet-routing`), when a gate opens (the orchestrator).
 
+mod held;
 mod loads;
 mod metrics;
 mod models;
 mod pages;
+mod picker;
 mod proxy;
+mod question;
+mod ranking;
+mod refusal;
+mod room;
 mod server;
 mod table;
 
@@ -17,6 +23,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use futures::FutureExt as _;
 use kube::Client;
 use rayfleet_api::names;
 use rayfleet_routing::Strategy;
@@ -28,7 +35,11 @@ use tracing::{error, info, warn};
 use self::metrics::Metrics;
 use self::models::Models;
 use self::pages::Pages;
-use self::proxy::{Proxy, Settings};
+use self::picker::Picker;
+use self::proxy::Proxy;
+use self::ranking::Ranking;
+use self::room::Room;
+use self::server::{Clients, Envoys};
 use self::table::{Fleet, Slice, Watched};
 
 /// A gateway as it is started.
@@ -44,6 +55,8 @@ pub struct Gateway {
     pub all_bodies: usize,
     /// Connections of clients at a time.
     pub most_connections: usize,
+    /// Endpoints that an Envoy gets for a request: the best, and those to fall back to.
+    pub endpoints: usize,
     /// Longest time for a body to arrive.
     pub upload: Duration,
     /// Longest time until an answer begins.
@@ -54,23 +67,38 @@ pub struct Gateway {
     pub drain: Duration,
 }
 
+/// Where a gateway listens.
+#[derive(Clone, Copy, Debug)]
+pub struct Addresses {
+    /// For clients.
+    pub clients: SocketAddr,
+    /// For Envoys, which ask for endpoints by `ext_proc`.
+    pub picker: Option<SocketAddr>,
+    /// For `/metrics`, `/healthz` and `/readyz`.
+    pub pages: SocketAddr,
+}
+
 impl Gateway {
-    /// Serves clients and pages until `stop`, then drains.
+    /// Serves clients, Envoys and pages until `stop`, then drains.
     ///
     /// # Errors
     /// An address cannot be listened on.
     pub async fn run(
         self,
         client: Client,
-        listen: SocketAddr,
-        pages: SocketAddr,
+        addresses: Addresses,
         stop: impl Future<Output = ()>,
     ) -> std::io::Result<()> {
         let (models, metrics, ending) =
             (Models::new(), Arc::new(Metrics::default()), Arc::new(AtomicBool::new(false)));
-        let clients = rayfleet_runtime::serve::listen(listen).await?;
-        let port = rayfleet_runtime::serve::listen(pages).await?;
-        info!(clients = %clients.local_addr()?, pages = %port.local_addr()?, namespace = %self.namespace, "listening");
+        let clients = rayfleet_runtime::serve::listen(addresses.clients).await?;
+        let envoys = match addresses.picker {
+            Some(address) => Some(rayfleet_runtime::serve::listen(address).await?),
+            None => None,
+        };
+        let port = rayfleet_runtime::serve::listen(addresses.pages).await?;
+        let picker = envoys.as_ref().and_then(|envoys| envoys.local_addr().ok());
+        info!(clients = %clients.local_addr()?, ?picker, pages = %port.local_addr()?, namespace = %self.namespace, "listening");
         let mut tasks = JoinSet::new();
         let fleets = format!("/apis/{}/{}", names::GROUP, names::VERSION);
         self.watch::<Fleet>(&mut tasks, &client, &models, &fleets, "rayclusterfleets", None);
@@ -91,22 +119,28 @@ impl Gateway {
                 error!(%error, "the pages are not served any more");
             }
         });
-        let settings = Settings {
-            largest_body: self.largest_body,
-            all_bodies: self.all_bodies,
-            upload: self.upload,
-            answer: self.answer,
-            strategy: self.strategy.clone(),
-        };
-        let proxy = Proxy::new(models, &settings, metrics, ending.clone());
-        let leave = self.leave;
-        let left = async move {
+        let ranking = Ranking::new(models.clone(), self.strategy.clone());
+        let room = Room::new(self.largest_body, self.all_bodies);
+        let left = async {
             stop.await;
             ending.store(true, Ordering::Relaxed);
-            info!(seconds = leave.as_secs(), "asked to end; clients are taken until everybody knows");
-            tokio::time::sleep(leave).await;
+            let seconds = self.leave.as_secs();
+            info!(seconds, "asked to end; clients are taken until everybody knows");
+            tokio::time::sleep(self.leave).await;
         };
-        server::serve(clients, proxy, self.most_connections, left, self.drain).await;
+        let left = left.shared();
+        let most = self.most_connections;
+        let picker =
+            Picker::new(ranking.clone(), room.clone(), self.upload, self.endpoints, most, metrics.clone());
+        let routes = picker.routes(models, ending.clone());
+        let proxy = Proxy::new(ranking, room, self.upload, self.answer, metrics, ending.clone());
+        let clients = server::serve(clients, Clients(proxy), most, left.clone(), self.drain);
+        let envoys = async {
+            if let Some(envoys) = envoys {
+                server::serve(envoys, Envoys(routes), most, left, self.drain).await;
+            }
+        };
+        tokio::join!(clients, envoys);
         Ok(())
     }
 

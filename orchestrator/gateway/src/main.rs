@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::Parser;
-use rayfleet_gateway::Gateway;
+use rayfleet_gateway::{Addresses, Gateway};
 use rayfleet_routing::Strategy;
 use rayfleet_runtime::program;
 
@@ -20,6 +20,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
     version,
     after_help = "Examples:\n  rayfleet-gateway --namespace team-a          # by the kubeconfig or the pod's account\n  \
                   rayfleet-gateway --namespace team-a --strategy prefix-cache:3,least-request:1\n  \
+                  rayfleet-gateway --namespace team-a --picker '[::]:9002'   # for an Envoy, too\n  \
                   curl -s localhost:8000/v1/models"
 )]
 struct Arguments {
@@ -29,6 +30,12 @@ struct Arguments {
     /// Address for clients.
     #[arg(long, env = "RAYFLEET_GATEWAY_LISTEN", default_value = "[::]:8000")]
     listen: SocketAddr,
+    /// Address for Envoys, which ask here for the endpoints of a request (external processing): gRPC without TLS.
+    #[arg(long, env = "RAYFLEET_GATEWAY_PICKER", value_name = "ADDRESS")]
+    picker: Option<SocketAddr>,
+    /// Endpoints that Envoy gets for a request: the best, and those to fall back to. An original-destination cluster takes one alone.
+    #[arg(long, env = "RAYFLEET_GATEWAY_PICKER_ENDPOINTS", value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=16))]
+    picker_endpoints: u8,
     /// Address of /metrics, /healthz and /readyz.
     #[arg(long, env = "RAYFLEET_GATEWAY_PAGES", default_value = "[::]:8080")]
     pages: SocketAddr,
@@ -81,12 +88,13 @@ async fn main() -> anyhow::Result<()> {
         largest_body: mebibytes(arguments.max_body.into()),
         all_bodies: mebibytes(arguments.max_bodies),
         most_connections: usize::try_from(most_connections).unwrap_or(usize::MAX),
+        endpoints: arguments.picker_endpoints.into(),
         upload: seconds(arguments.body_timeout),
         answer: seconds(arguments.answer_timeout),
         leave: seconds(arguments.leave),
         drain: seconds(arguments.drain),
     };
-    let (listen, pages) = (arguments.listen, arguments.pages);
+    let addresses = Addresses { clients: arguments.listen, picker: arguments.picker, pages: arguments.pages };
     let stop = async {
         program::stop_requested().await;
         // Who asks twice does not want to wait.
@@ -95,8 +103,8 @@ async fn main() -> anyhow::Result<()> {
             std::process::exit(1);
         });
     };
-    gateway
-        .run(client, listen, pages, stop)
-        .await
-        .with_context(|| format!("listening on {listen} (--listen) and {pages} (--pages)"))
+    gateway.run(client, addresses, stop).await.with_context(|| {
+        let picker = addresses.picker.map(|address| format!(", {address} (--picker)")).unwrap_or_default();
+        format!("listening on {} (--listen){picker} and {} (--pages)", addresses.clients, addresses.pages)
+    })
 }

@@ -3,8 +3,6 @@
 //! known here.
 
 mod answer;
-mod question;
-mod refusal;
 mod relay;
 mod upload;
 
@@ -13,21 +11,20 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri, header};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Frame;
 use hyper::body::Incoming;
-use percent_encoding::percent_decode_str;
-use rayfleet_routing::{Choice, Failure, Strategy};
-use tokio::sync::Semaphore;
+use rayfleet_routing::Failure;
 
-use self::answer::{Answer, Held};
-use self::question::Question;
-pub(crate) use self::refusal::Refusal;
+use self::answer::Answer;
 use self::relay::{Relay, Sent, Tried};
 use self::upload::Uploads;
+use crate::held::Held;
 use crate::metrics::Metrics;
-use crate::models::{Model, Models};
+use crate::ranking::{Ranked, Ranking, Refused, Wants};
+use crate::refusal::Refusal;
+use crate::room::Room;
 
 /// The body of any answer.
 pub(crate) type Body = http_body_util::combinators::UnsyncBoxBody<Bytes, hyper::Error>;
@@ -38,68 +35,31 @@ const TRIES: usize = 3;
 const SENDS: usize = 2;
 /// The path of requests that go on without their client, in the background or stored: they are not sent again once they may have arrived.
 const KEPT_GOING: &str = "/v1/responses";
-/// Bodies that are read at once, in bytes.
-const SMALL: usize = 64 << 10;
-/// Larger ones that are read at the same time.
-const READERS: usize = 2;
-/// Header by which a client chooses a strategy, as AIBrix has it.
-const STRATEGY: &str = "routing-strategy";
 /// Header of an answer: the pod that gave it, by its UID.
-const SERVED_BY: &str = "x-rayfleet-served-by";
-
-/// How the proxy is set up.
-#[derive(Clone, Debug)]
-pub(crate) struct Settings {
-    /// Largest body of a request, in bytes.
-    pub(crate) largest_body: usize,
-    /// Bytes of all bodies that are held at a time.
-    pub(crate) all_bodies: usize,
-    /// Longest time for a body to arrive.
-    pub(crate) upload: Duration,
-    /// Longest time until an answer begins.
-    pub(crate) answer: Duration,
-    /// Strategy of requests that name none.
-    pub(crate) strategy: Strategy,
-}
+pub(crate) const SERVED_BY: &str = "x-rayfleet-served-by";
 
 /// The proxy. Clones share everything.
 #[derive(Clone)]
 pub(crate) struct Proxy {
-    models: Models,
+    ranking: Ranking,
     relay: Relay,
     uploads: Uploads,
-    strategy: Strategy,
-    readers: Arc<Semaphore>,
-    /// Kept from whoever writes prompts.
-    seed: u64,
     metrics: Arc<Metrics>,
     /// Set once this gateway is to end: clients are asked to reconnect, to another one.
     ending: Arc<AtomicBool>,
 }
 
 impl Proxy {
+    /// `upload` is the longest time for a body to arrive, `answer` that until an answer begins.
     pub(crate) fn new(
-        models: Models,
-        settings: &Settings,
+        ranking: Ranking,
+        room: Room,
+        upload: Duration,
+        answer: Duration,
         metrics: Arc<Metrics>,
         ending: Arc<AtomicBool>,
     ) -> Self {
-        Self {
-            models,
-            relay: Relay::new(settings.answer),
-            uploads: Uploads::new(settings.largest_body, settings.all_bodies, settings.upload),
-            strategy: settings.strategy.clone(),
-            readers: Arc::new(Semaphore::new(READERS)),
-            seed: rand::random(),
-            metrics,
-            ending,
-        }
-    }
-
-    /// Bytes of bodies that there is room for now.
-    #[cfg(test)]
-    pub(crate) fn room(&self) -> usize {
-        self.uploads.room()
+        Self { ranking, relay: Relay::new(answer), uploads: Uploads::new(room, upload), metrics, ending }
     }
 
     /// Answers a request. Never fails: a refusal is an answer.
@@ -108,7 +68,7 @@ impl Proxy {
             Ok(response) => response,
             Err((model, refusal)) => {
                 self.metrics.refused(model.as_deref(), refusal.status());
-                refusal.into_response()
+                refused(&refusal)
             }
         };
         if self.ending.load(Ordering::Relaxed) {
@@ -117,62 +77,24 @@ impl Proxy {
         response
     }
 
-    async fn try_answer(
-        &self,
-        request: Request<Incoming>,
-    ) -> Result<Response<Body>, (Option<Arc<str>>, Refusal)> {
+    async fn try_answer(&self, request: Request<Incoming>) -> Result<Response<Body>, Refused> {
         let (head, body) = request.into_parts();
         let nameless = |refusal: Refusal| (None, refusal);
-        if head.method == Method::GET
-            && let Some(answer) = self.list(head.uri.path()).map_err(nameless)?
-        {
-            return Ok(answer);
-        }
-        if !question::PATHS.contains(&head.uri.path()) {
-            return Err(nameless(Refusal::Path));
-        }
-        if head.method != Method::POST {
-            return Err(nameless(Refusal::Method));
-        }
-        let strategy = match head.headers.get(STRATEGY) {
-            None => self.strategy.clone(),
-            Some(text) => text
-                .to_str()
-                .unwrap_or_default()
-                .parse()
-                .map_err(|unknown| nameless(Refusal::Strategy(unknown)))?,
+        let strategy = match self.ranking.wants(&head.method, head.uri.path(), &head.headers) {
+            Ok(Wants::Models(answer)) => return Ok(json(answer.to_string())),
+            Ok(Wants::Engine(strategy)) => strategy,
+            Err(refusal) => return Err(nameless(refusal)),
         };
         let body = self.uploads.read(body).await.map_err(nameless)?;
-        let question = self.question(&body, &head.headers).await.map_err(nameless)?;
-        let Some(model) = self.models.get(&question.model) else {
-            return Err(nameless(self.unknown(question.model)));
-        };
-        let named = |refusal: Refusal| (Some(model.name.clone()), refusal);
-        let random = rand::random();
-        let choices = model
-            .route(|router, now| router.pick(&question.request, &strategy, now, random))
-            .map_err(|_| named(Refusal::NoGroup(question.model.clone())))?;
-        self.send(&model, &question, choices, &head, &body).await.map_err(named)
-    }
-
-    /// What a body asks. A large one is read on another thread: it takes a while, and many of them at a time would hold up everybody.
-    async fn question(&self, body: &Bytes, headers: &HeaderMap) -> Result<Question, Refusal> {
-        let seed = self.seed;
-        if body.len() <= SMALL {
-            return Question::read(body, headers, seed);
-        }
-        let _turn = self.readers.acquire().await.map_err(|_| Refusal::Full)?;
-        let (body, headers) = (body.clone(), headers.clone());
-        let read = tokio::task::spawn_blocking(move || Question::read(&body, &headers, seed)).await;
-        read.map_err(|_| Refusal::Full)?
+        let ranked = self.ranking.rank(&body, &head.headers, &strategy).await?;
+        let name = ranked.model.name.clone();
+        self.send(ranked, &head, &body).await.map_err(|refusal| (Some(name), refusal))
     }
 
     /// Sends a request to the heads in their order until one takes it.
     async fn send(
         &self,
-        model: &Arc<Model>,
-        question: &Question,
-        choices: Vec<Choice>,
+        Ranked { model, question, choices }: Ranked,
         asked: &http::request::Parts,
         body: &Bytes,
     ) -> Result<Response<Body>, Refusal> {
@@ -184,14 +106,11 @@ impl Proxy {
                 break;
             }
             left -= 1;
-            let ticket = model.route(|router, _| router.begin(&choice.id, &question.request.prompt));
-            let mut held = Held::new(model.clone(), ticket, self.metrics.clone());
+            let mut held = Held::at(&model, &choice, &question.request.prompt, &self.metrics);
             match self.relay.send(onward(asked, &choice.address, body)?).await {
                 Sent::Answered(response, first) => {
                     let status = response.status();
-                    if counts_as_failure(status) {
-                        held.fails(Failure::Answered);
-                    }
+                    held.says(status);
                     if left > 0 && may_go_elsewhere(status, path) {
                         self.metrics.failed("status");
                         continue;
@@ -228,40 +147,22 @@ impl Proxy {
         }
         Err(last)
     }
-
-    /// What is asked about the models themselves.
-    fn list(&self, path: &str) -> Result<Option<Response<Body>>, Refusal> {
-        if path == "/v1/models" {
-            let models: Vec<_> = self.models.all().iter().map(|model| described(&model.name)).collect();
-            return Ok(Some(json(&serde_json::json!({"object": "list", "data": models}))));
-        }
-        let Some(name) = path.strip_prefix("/v1/models/") else { return Ok(None) };
-        // Clients write the slash of a name as %2F, or as it is.
-        let name = percent_decode_str(name).decode_utf8_lossy();
-        match self.models.get(&name) {
-            Some(model) => Ok(Some(json(&described(&model.name)))),
-            None => Err(self.unknown(name.into_owned())),
-        }
-    }
-
-    /// Before all was listed once a model that is missing may be there.
-    fn unknown(&self, model: String) -> Refusal {
-        if !self.models.is_settled() {
-            return Refusal::NotYet;
-        }
-        let served = self.models.all().iter().map(|model| model.name.to_string()).collect();
-        Refusal::Model { model, served }
-    }
 }
 
-/// One model in a list, as `OpenAI`'s API has it.
-fn described(name: &str) -> serde_json::Value {
-    serde_json::json!({"id": name, "object": "model", "created": 0, "owned_by": "rayfleet"})
-}
-
-fn json(value: &serde_json::Value) -> Response<Body> {
-    let mut response = Response::new(full(value.to_string()));
+fn json(text: String) -> Response<Body> {
+    let mut response = Response::new(full(text));
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+/// A refusal as its client gets it.
+fn refused(refusal: &Refusal) -> Response<Body> {
+    let mut response = Response::new(full(refusal.body()));
+    *response.status_mut() = refusal.status();
+    response.headers_mut().extend(refusal.headers());
+    if refusal.leaves_body() {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
     response
 }
 
@@ -304,11 +205,6 @@ fn passed_on(
         parts.headers.insert(SERVED_BY, name);
     }
     Response::from_parts(parts, Answer::new(first, incoming, held).boxed_unsync())
-}
-
-/// Whether an answer says that the head is not able to answer.
-fn counts_as_failure(status: StatusCode) -> bool {
-    matches!(status.as_u16(), 500 | 502..=504)
 }
 
 /// Whether an answer says that this head cannot, where another may: it is going, it is overloaded behind a proxy of its own, or its engine

@@ -1,15 +1,18 @@
-//! The port for clients: connections, bounded in number and in the time that a head of a request may take, and their end.
+//! The ports for clients and for Envoy: connections, bounded in number and in the time that a head of a request may take, and their end.
 
 use std::convert::Infallible;
+use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::server::conn::http1;
+use axum::Router;
+use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::graceful::{GracefulConnection, GracefulShutdown};
+use hyper_util::service::TowerToHyperService;
 use socket2::{SockRef, TcpKeepalive};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tracing::{debug, info};
 
@@ -23,10 +26,64 @@ const BUFFER: usize = 32 << 10;
 /// Silence after which the kernel asks whether a client is still there.
 const SILENCE: Duration = Duration::from_mins(1);
 
-/// Serves clients until `ending`, and then lets the requests that have begun end, for `drain` at the most.
+/// Silence on a connection of Envoy's after which it is asked whether it is still there, and the time for its answer.
+const ENVOY_SILENCE: Duration = Duration::from_secs(20);
+const ENVOY_ANSWER: Duration = Duration::from_secs(10);
+/// Requests at a time of one connection of Envoy's: behind them it opens another.
+const ENVOY_REQUESTS: u32 = 1000;
+
+/// What one of them may send ahead of being read, in bytes, and all of a connection: one that is not read holds up no other.
+const ENVOY_AHEAD: u32 = 64 << 10;
+const ENVOY_ALL_AHEAD: u32 = ENVOY_REQUESTS * ENVOY_AHEAD;
+
+/// A connection that is served.
+pub(crate) trait Served: GracefulConnection<Error: Display> + Send + 'static {}
+
+impl<C: GracefulConnection<Error: Display> + Send + 'static> Served for C {}
+
+/// Who comes to a port, and so what is spoken there.
+pub(crate) trait Peers {
+    fn serve(&self, stream: TcpStream) -> impl Served;
+}
+
+/// Clients: HTTP/1.1.
+pub(crate) struct Clients(pub(crate) Proxy);
+
+impl Peers for Clients {
+    fn serve(&self, stream: TcpStream) -> impl Served {
+        let proxy = self.0.clone();
+        let service = service_fn(move |request| {
+            let proxy = proxy.clone();
+            async move { Ok::<_, Infallible>(proxy.answer(request).await) }
+        });
+        http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEAD)
+            .max_buf_size(BUFFER)
+            .serve_connection(TokioIo::new(stream), service)
+    }
+}
+
+/// Envoys: gRPC, thus HTTP/2.
+pub(crate) struct Envoys(pub(crate) Router);
+
+impl Peers for Envoys {
+    fn serve(&self, stream: TcpStream) -> impl Served {
+        http2::Builder::new(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .keep_alive_interval(ENVOY_SILENCE)
+            .keep_alive_timeout(ENVOY_ANSWER)
+            .max_concurrent_streams(ENVOY_REQUESTS)
+            .initial_stream_window_size(ENVOY_AHEAD)
+            .initial_connection_window_size(ENVOY_ALL_AHEAD)
+            .serve_connection(TokioIo::new(stream), TowerToHyperService::new(self.0.clone()))
+    }
+}
+
+/// Serves connections until `ending`, and then lets the requests that have begun end, for `drain` at the most.
 pub(crate) async fn serve(
     listener: TcpListener,
-    proxy: Proxy,
+    peers: impl Peers,
     most_connections: usize,
     ending: impl Future<Output = ()>,
     drain: Duration,
@@ -53,17 +110,7 @@ pub(crate) async fn serve(
         let _ = stream.set_nodelay(true);
         // A client whose machine lost its power says nothing, and its engine would go on.
         let _ = SockRef::from(&stream).set_tcp_keepalive(&TcpKeepalive::new().with_time(SILENCE));
-        let proxy = proxy.clone();
-        let service = service_fn(move |request| {
-            let proxy = proxy.clone();
-            async move { Ok::<_, Infallible>(proxy.answer(request).await) }
-        });
-        let connection = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(HEAD)
-            .max_buf_size(BUFFER)
-            .serve_connection(TokioIo::new(stream), service);
-        let connection = graceful.watch(connection);
+        let connection = graceful.watch(peers.serve(stream));
         tokio::spawn(async move {
             let _permit = permit;
             if let Err(error) = connection.await {

@@ -1,6 +1,8 @@
 //! The gateway's port with engines behind it that are played by small servers on loopback.
 
 mod bench;
+mod envoy;
+mod picker;
 
 use std::time::Duration;
 

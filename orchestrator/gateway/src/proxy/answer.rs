@@ -1,50 +1,13 @@
-//! An answer on its way to the client, piece by piece, and the request that is counted until it has ended.
+//! An answer on its way to the client, piece by piece.
 
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
-use rayfleet_routing::{Failure, Ticket};
+use rayfleet_routing::Failure;
 
-use crate::metrics::{InFlight, Metrics};
-use crate::models::Model;
-
-/// A request that was sent to a head. It ends when this is dropped: with its answer, its client, or its failure.
-pub(super) struct Held {
-    model: Arc<Model>,
-    ticket: Option<Ticket>,
-    failure: Option<Failure>,
-    metrics: Arc<Metrics>,
-    _in_flight: InFlight,
-}
-
-impl Held {
-    pub(super) fn new(model: Arc<Model>, ticket: Ticket, metrics: Arc<Metrics>) -> Self {
-        let in_flight = metrics.in_flight(&model.name);
-        Self { model, ticket: Some(ticket), failure: None, metrics, _in_flight: in_flight }
-    }
-
-    /// Its head has failed it.
-    pub(super) fn fails(&mut self, failure: Failure) {
-        self.failure = Some(failure);
-    }
-
-    fn answered(&mut self) {
-        if let Some(ticket) = self.ticket.as_mut().filter(|_| self.failure.is_none()) {
-            self.model.route(|router, _| router.answered(ticket));
-        }
-    }
-}
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        if let Some(ticket) = self.ticket.take() {
-            self.model.route(|router, now| router.end(ticket, self.failure, now));
-        }
-    }
-}
+use crate::held::Held;
 
 /// The body of an answer.
 pub(super) struct Answer {
@@ -82,7 +45,7 @@ impl Body for Answer {
         if let Some(Err(_)) = &frame {
             // Nothing can be sent again: the client has a part. A connection that breaks says so.
             self.held.fails(Failure::Unreachable);
-            self.held.metrics.broke_off(&self.held.model.name);
+            self.held.broke_off();
         }
         Poll::Ready(frame)
     }

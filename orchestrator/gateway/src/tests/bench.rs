@@ -1,4 +1,4 @@
-//! A gateway on loopback, and engines with a fixed behaviour each.
+//! A gateway on loopback, with both its fronts, and engines with a fixed behaviour each.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -10,7 +10,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
-use futures::StreamExt as _;
+use futures::{FutureExt as _, StreamExt as _};
 use parking_lot::Mutex;
 use rayfleet_runtime::watch::{Scope, Sink};
 use serde_json::json;
@@ -20,7 +20,11 @@ use tokio::task::JoinHandle;
 
 use crate::metrics::Metrics;
 use crate::models::Models;
-use crate::proxy::{Proxy, Settings};
+use crate::picker::Picker;
+use crate::proxy::Proxy;
+use crate::ranking::Ranking;
+use crate::room::Room;
+use crate::server::{Clients, Envoys};
 use crate::table::{Fleet, Slice, Watched as _};
 use crate::{loads, server};
 
@@ -28,8 +32,11 @@ use crate::{loads, server};
 pub(super) const LARGEST: usize = 1 << 20;
 pub(super) const ALL: usize = 1 << 20;
 
+/// Requests that the picker has at a time.
+pub(super) const REQUESTS: usize = 4;
+
 /// Time for a body.
-pub(super) const UPLOAD: Duration = Duration::from_millis(700);
+pub(super) const UPLOAD: Duration = Duration::from_millis(1500);
 
 /// What an engine does with a request.
 #[derive(Clone, Copy, Debug)]
@@ -71,9 +78,10 @@ struct Engine {
 /// A gateway and its engines.
 pub(super) struct Bench {
     address: SocketAddr,
+    picker: SocketAddr,
     client: reqwest::Client,
     models: Models,
-    proxy: Proxy,
+    room: Room,
     metrics: Arc<Metrics>,
     heads: Vec<SocketAddr>,
     seen: Arc<Seen>,
@@ -92,7 +100,12 @@ impl Drop for Bench {
 impl Bench {
     /// All engines are ready.
     pub(super) async fn of<const N: usize>(engines: [Does; N]) -> Self {
-        let bench = Self::start(&engines).await;
+        Self::naming(1, engines).await
+    }
+
+    /// The picker names so many endpoints for a request.
+    pub(super) async fn naming<const N: usize>(endpoints: usize, engines: [Does; N]) -> Self {
+        let bench = Self::start(&engines, endpoints).await;
         let fleet =
             json!({"metadata": {"namespace": "n", "name": "f"}, "spec": {"model": {"name": "llama"}}});
         bench.models.apply(Fleet::read(&fleet.to_string()).unwrap().unwrap());
@@ -106,10 +119,10 @@ impl Bench {
 
     /// Nothing was listed yet.
     pub(super) async fn unsettled() -> Self {
-        Self::start(&[]).await
+        Self::start(&[], 1).await
     }
 
-    async fn start(engines: &[Does]) -> Self {
+    async fn start(engines: &[Does], endpoints: usize) -> Self {
         let seen = Arc::new(Seen::default());
         let (mut heads, mut tasks) = (vec![], vec![]);
         for does in engines {
@@ -129,23 +142,26 @@ impl Bench {
             }
         }
         let (models, metrics) = (Models::new(), Arc::new(Metrics::default()));
-        let settings = Settings {
-            largest_body: LARGEST,
-            all_bodies: ALL,
-            upload: UPLOAD,
-            answer: Duration::from_secs(20),
-            strategy: rayfleet_routing::Strategy::default(),
-        };
+        let ranking = Ranking::new(models.clone(), rayfleet_routing::Strategy::default());
+        let room = Room::new(LARGEST, ALL);
         let ending = Arc::new(AtomicBool::new(false));
-        let proxy = Proxy::new(models.clone(), &settings, metrics.clone(), ending.clone());
+        let picker = Picker::new(ranking.clone(), room.clone(), UPLOAD, endpoints, REQUESTS, metrics.clone());
+        let routes = picker.routes(models.clone(), ending.clone());
+        let answer = Duration::from_secs(20);
+        let proxy = Proxy::new(ranking, room.clone(), UPLOAD, answer, metrics.clone(), ending.clone());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel::<()>();
         let (end, ended) = watch::channel(false);
-        let serving = proxy.clone();
+        let envoys = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let picker = envoys.local_addr().unwrap();
         tasks.push(tokio::spawn(async move {
-            let stopped = async { drop(stopped.await) };
-            server::serve(listener, serving, 100, stopped, Duration::from_secs(20)).await;
+            let drain = Duration::from_secs(20);
+            let stopped = async { drop(stopped.await) }.shared();
+            tokio::join!(
+                server::serve(listener, Clients(proxy), 100, stopped.clone(), drain),
+                server::serve(envoys, Envoys(routes), 100, stopped, drain),
+            );
             let _ = end.send(true);
         }));
         tasks.push(tokio::spawn(loads::ask_all(models.clone())));
@@ -154,9 +170,10 @@ impl Bench {
         let client = reqwest::Client::new();
         Self {
             address,
+            picker,
             client,
             models,
-            proxy,
+            room,
             metrics,
             heads,
             seen,
@@ -183,6 +200,22 @@ impl Bench {
 
     pub(super) fn remove_fleet(&self) {
         Sink::<Fleet>::gone(&self.models, &rayfleet_runtime::Key::new("n", "f"));
+    }
+
+    pub(super) fn picker(&self) -> SocketAddr {
+        self.picker
+    }
+
+    pub(super) fn heads(&self) -> &[SocketAddr] {
+        &self.heads
+    }
+
+    /// Requests that a head has.
+    pub(super) fn in_flight(&self) -> usize {
+        let text = self.metrics();
+        let counts =
+            text.lines().filter_map(|line| line.strip_prefix("rayfleet_gateway_requests_in_flight{"));
+        counts.filter_map(|line| line.rsplit(' ').next()?.parse::<usize>().ok()).sum()
     }
 
     pub(super) fn address(&self) -> SocketAddr {
@@ -235,7 +268,7 @@ impl Bench {
     }
 
     pub(super) fn room(&self) -> usize {
-        self.proxy.room()
+        self.room.left()
     }
 
     pub(super) fn metrics(&self) -> String {

@@ -1,10 +1,8 @@
 //! Answers of the gateway itself, in the form of `OpenAI`'s and Anthropic's APIs: what is wrong, whose fault it is, and what to do.
 
-use http::{HeaderValue, Response, StatusCode, header};
+use http::{HeaderName, HeaderValue, StatusCode, header};
 use rayfleet_routing::UnknownStrategy;
 use serde_json::json;
-
-use super::{Body, full};
 
 /// Models that are named to somebody who asks for another.
 const NAMED: usize = 20;
@@ -14,7 +12,7 @@ const LONGEST: usize = 120;
 /// Why a request gets no answer of an engine.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Refusal {
-    #[error("there is no such path; requests go to {paths} by POST, GET /v1/models lists the models", paths = super::question::PATHS.join(", "))]
+    #[error("there is no such path; requests go to {paths} by POST, GET /v1/models lists the models", paths = crate::question::PATHS.join(", "))]
     Path,
     #[error("only POST is answered here")]
     Method,
@@ -36,6 +34,8 @@ pub(crate) enum Refusal {
     Model { model: String, served: Vec<String> },
     #[error("no group of '{0}' is ready; kubectl rayfleet diagnose says why")]
     NoGroup(String),
+    #[error("no ready group of '{0}' is among the endpoints that the proxy allows ({subset})", subset = crate::picker::SUBSET)]
+    NoneAllowed(String),
     #[error("the gateway has just started and does not know all models yet; try again")]
     NotYet,
     #[error("no group could be reached; try again")]
@@ -58,7 +58,9 @@ impl Refusal {
             Self::Strategy(_) | Self::Json | Self::NoModel | Self::BrokeOff => StatusCode::BAD_REQUEST,
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Slow(_) => StatusCode::REQUEST_TIMEOUT,
-            Self::Full | Self::NoGroup(_) | Self::NotYet | Self::Exhausted => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Full | Self::NoGroup(_) | Self::NoneAllowed(_) | Self::NotYet | Self::Exhausted => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Self::Unreachable | Self::Lost => StatusCode::BAD_GATEWAY,
             Self::Late => StatusCode::GATEWAY_TIMEOUT,
         }
@@ -76,7 +78,7 @@ impl Refusal {
             Self::BrokeOff => "request_incomplete",
             Self::Full | Self::Exhausted => "gateway_full",
             Self::Model { .. } => "model_not_found",
-            Self::NoGroup(_) => "no_group_ready",
+            Self::NoGroup(_) | Self::NoneAllowed(_) => "no_group_ready",
             Self::NotYet => "gateway_starting",
             Self::Unreachable => "group_unreachable",
             Self::Lost => "answer_lost",
@@ -88,31 +90,35 @@ impl Refusal {
     fn retry_after(&self) -> Option<u8> {
         match self {
             Self::Full | Self::NotYet | Self::Unreachable | Self::Exhausted => Some(1),
-            Self::NoGroup(_) => Some(5),
+            Self::NoGroup(_) | Self::NoneAllowed(_) => Some(5),
             _ => None,
         }
     }
 
-    pub(crate) fn into_response(self) -> Response<Body> {
-        let status = self.status();
-        let kind = if status.is_server_error() { "server_error" } else { "invalid_request_error" };
-        let error = json!({"message": self.to_string(), "type": kind, "param": null, "code": self.code()});
-        let mut response = Response::new(full(json!({"type": "error", "error": error}).to_string()));
-        *response.status_mut() = status;
-        let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    /// The answer's headers. Whether its connection ends with it is for whoever holds the connection to say.
+    pub(crate) fn headers(&self) -> Vec<(HeaderName, HeaderValue)> {
+        let mut headers = vec![(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))];
         if let Some(seconds) = self.retry_after() {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from(u16::from(seconds)));
+            headers.push((header::RETRY_AFTER, HeaderValue::from(u16::from(seconds))));
         }
         if matches!(self, Self::Lost) {
             // OpenAI's clients retry a 502 unless the answer has this header.
-            headers.insert("x-should-retry", HeaderValue::from_static("false"));
+            let name = HeaderName::from_static("x-should-retry");
+            headers.push((name, HeaderValue::from_static("false")));
         }
-        // The rest of the body is not waited for.
-        if matches!(self, Self::TooLarge(_) | Self::Slow(_) | Self::BrokeOff | Self::Full) {
-            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
-        }
-        response
+        headers
+    }
+
+    /// The answer's body.
+    pub(crate) fn body(&self) -> String {
+        let kind = if self.status().is_server_error() { "server_error" } else { "invalid_request_error" };
+        let error = json!({"message": self.to_string(), "type": kind, "param": null, "code": self.code()});
+        json!({"type": "error", "error": error}).to_string()
+    }
+
+    /// Whether the rest of the request's body is not waited for.
+    pub(crate) fn leaves_body(&self) -> bool {
+        matches!(self, Self::TooLarge(_) | Self::Slow(_) | Self::BrokeOff | Self::Full)
     }
 }
 
@@ -147,14 +153,12 @@ mod tests {
         assert!(unknown(&"x".repeat(1 << 20), 1000).len() < 500);
     }
 
-    #[tokio::test]
-    async fn a_refusal_has_the_form_that_clients_of_both_apis_read() {
-        use http_body_util::BodyExt as _;
-        let response = Refusal::NoGroup("llama".to_owned()).into_response();
-        assert_eq!(response.status(), 503);
-        assert_eq!(response.headers()["retry-after"], "5");
-        let body = response.into_body().collect().await.unwrap().to_bytes();
-        let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
+    #[test]
+    fn a_refusal_has_the_form_that_clients_of_both_apis_read() {
+        let refusal = Refusal::NoGroup("llama".to_owned());
+        assert_eq!(refusal.status(), 503);
+        assert!(refusal.headers().contains(&(header::RETRY_AFTER, HeaderValue::from_static("5"))));
+        let body: serde_json::Value = serde_json::from_str(&refusal.body()).unwrap();
         assert_eq!(body["type"], "error");
         assert_eq!(body["error"]["code"], "no_group_ready");
         assert_eq!(

@@ -5,11 +5,11 @@ use http::HeaderMap;
 use rayfleet_routing::{PromptHasher, Request};
 use rayfleet_text::pieces::each_field;
 
-use super::Refusal;
+use crate::refusal::Refusal;
 
 /// Paths that lead to an engine. Others are refused: vLLM has some that change the engine (`/v1/load_lora_adapter`, `/sleep`) beside
 /// those that ask it.
-pub(super) const PATHS: [&str; 7] = [
+pub(crate) const PATHS: [&str; 7] = [
     "/v1/chat/completions",
     "/v1/completions",
     "/v1/embeddings",
@@ -35,13 +35,13 @@ const LONGEST_FIELD: usize = 100;
 
 /// What routing needs of a request.
 #[derive(Debug)]
-pub(super) struct Question {
-    pub(super) model: String,
-    pub(super) request: Request,
+pub(crate) struct Question {
+    pub(crate) model: String,
+    pub(crate) request: Request,
 }
 
 impl Question {
-    pub(super) fn read(body: &[u8], headers: &HeaderMap, seed: u64) -> Result<Self, Refusal> {
+    pub(crate) fn read(body: &[u8], headers: &HeaderMap, seed: u64) -> Result<Self, Refusal> {
         let text = std::str::from_utf8(body).map_err(|_| Refusal::Json)?;
         let mut fields = Fields::default();
         each_field(text, |name, value| fields.take(name, value)).ok_or(Refusal::Json)?;

@@ -32,8 +32,9 @@ fn headline(question: &Question<'_>) -> String {
         Some(from) => format!("{from} -> {to}"),
         None => to.to_string(),
     };
+    let groups = if fleet.replicas == 1 { "group" } else { "groups" };
     format!(
-        "{}/{}  {revisions}  {} groups of {} GPUs  maxSurge {}, maxUnavailable {}\n",
+        "{}/{}  {revisions}  {} {groups} of {} GPUs  maxSurge {}, maxUnavailable {}\n",
         fleet.namespace,
         fleet.name,
         fleet.replicas,
@@ -128,7 +129,8 @@ fn service(question: &Question<'_>, forecast: &Forecast, color: bool) -> String 
 fn size(forecast: &Forecast) -> String {
     let more = forecast.gpus_peak.saturating_sub(forecast.gpus_now);
     let more = if more == 0 { "no more than now".to_owned() } else { format!("{more} more than now") };
-    format!("At most {} groups at a time, holding {} GPUs: {more}.", forecast.most_groups, forecast.gpus_peak)
+    let groups = if forecast.most_groups == 1 { "group" } else { "groups" };
+    format!("At most {} {groups} at a time, holding {} GPUs: {more}.", forecast.most_groups, forecast.gpus_peak)
 }
 
 /// The line about the assumed durations.

@@ -116,7 +116,7 @@ mod tests {
     use crate::spec::{PlacementPolicy, PlacementStrategy};
 
     fn template(image: &str) -> RayClusterTemplate {
-        RayClusterTemplate { metadata: None, spec: json!({"headGroupSpec": {"image": image}}) }
+        RayClusterTemplate { metadata: None, spec: json!({"headGroupSpec": {"image": image}}).into() }
     }
 
     fn model(args: &[&str]) -> Model {

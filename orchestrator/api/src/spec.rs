@@ -13,10 +13,9 @@ pub use ray_bridge_model::{
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use crate::status::RayClusterFleetStatus;
-use crate::{FieldError, schema};
+use crate::{FieldError, Shared, schema};
 
 /// Groups that a fleet may ask for; see [`MOST_GROUPS`].
 pub const MOST_REPLICAS: u32 = 500;
@@ -110,7 +109,7 @@ pub struct RayClusterTemplate {
     pub metadata: Option<TemplateMetadata>,
     /// A RayClusterSpec of the KubeRay that is installed; its fields are passed on unchanged.
     #[schemars(schema_with = "schema::ray_cluster_spec")]
-    pub spec: Value,
+    pub spec: Shared,
 }
 
 /// The part of an object's metadata that a template may set.

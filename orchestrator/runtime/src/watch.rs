@@ -58,6 +58,10 @@ pub trait Sink<T> {
     /// # Errors
     /// It is not what an object of this kind looks like. The error may quote the object: it is not logged.
     fn read(&self, text: &str) -> Result<Option<T>, serde_json::Error>;
+    /// Whether the object of this key is known at this version, so that it need not be read: who writes objects has read them then.
+    fn knows(&self, _key: &Key, _version: &str) -> bool {
+        false
+    }
     /// The key of an object.
     fn key(&self, object: &T) -> Key;
     /// A list is about to be asked for.
@@ -300,7 +304,14 @@ impl Follower {
             let mark: Mark = serde_json::from_str(object).map_err(|_| Broken::Unreadable)?;
             return Ok(mark.metadata.version);
         }
+        let stub = Stub::read(object);
         let version = |stub: Stub| Some(stub.version).filter(|version| !version.is_empty());
+        // Own writes come back this way; what was written was read then.
+        if let Some(own) =
+            stub.as_ref().filter(|stub| kind != "\"DELETED\"" && sink.knows(&stub.key(), &stub.version))
+        {
+            return Ok(version(own.clone()));
+        }
         match self.read(sink, object) {
             Read::Kept(object) if kind == "\"DELETED\"" => sink.gone(&sink.key(&object)),
             Read::Kept(object) => sink.apply(object),
@@ -308,12 +319,12 @@ impl Follower {
             Read::Unreadable(_) => {}
             // It may have been one that is kept.
             Read::Foreign => {
-                if let Some(stub) = Stub::read(object) {
+                if let Some(stub) = &stub {
                     sink.gone_if_known(&stub.key());
                 }
             }
         }
-        Ok(Stub::read(object).and_then(version))
+        Ok(stub.and_then(version))
     }
 
     /// Reads one object.

@@ -64,7 +64,7 @@ pub(crate) fn ray_cluster(fleet: &ValidFleet, group: &GroupStatus, port_name: Op
     let mut labels = template.labels;
     labels.extend(meta.labels.take().unwrap_or_default());
     meta.labels = Some(labels);
-    let mut spec = fleet.template.spec.clone();
+    let mut spec = Value::clone(&fleet.template.spec);
     open_by_gate(&mut spec["headGroupSpec"]);
     route::spread_heads(&mut spec["headGroupSpec"], &fleet.name);
     let port = fleet.model.as_ref().map(|model| model.port);

@@ -334,7 +334,7 @@ mod tests {
             |raw| *raw = stored(raw, "replicas", &json!("two")),
             |raw| *raw = stored(raw, "strategy", &json!({"type": "OnDelete"})),
             |raw| *raw = stored(raw, "template", &json!("none")),
-            |raw| raw.spec.template.spec = json!({}),
+            |raw| raw.spec.template.spec = json!({}).into(),
             |raw| raw.spec.model.as_mut().unwrap().parallelism.tensor = 0,
             |raw| raw.spec.replicas = Some(-1),
             |raw| raw.spec.selector = serde_json::from_value(json!({"matchLabels": {"a": "b"}})).unwrap(),

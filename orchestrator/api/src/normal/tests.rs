@@ -164,7 +164,7 @@ fn numbers(mut seed: u64) -> impl FnMut(usize) -> usize {
 }
 
 fn hash(spec: Value) -> PodRevision {
-    revision(&RayClusterTemplate { metadata: None, spec }, None).pod
+    revision(&RayClusterTemplate { metadata: None, spec: spec.into() }, None).pod
 }
 
 #[test]
@@ -256,5 +256,5 @@ fn metadata_that_a_raycluster_cannot_have_is_in_no_hash() {
     };
     assert_eq!(of(Value::Null), of(json!({"labels": {}, "annotations": {}})));
     assert_ne!(of(Value::Null), of(json!({"labels": {"a": "b"}})));
-    assert_eq!(template(&RayClusterTemplate { metadata: None, spec: bare() }), of(Value::Null));
+    assert_eq!(template(&RayClusterTemplate { metadata: None, spec: bare().into() }), of(Value::Null));
 }

@@ -25,6 +25,9 @@ impl Sink<Value> for Kept {
         }
         Ok((object["metadata"]["ownerReferences"] != json!([])).then_some(object))
     }
+    fn knows(&self, key: &Key, version: &str) -> bool {
+        self.0.lock().get(key).is_some_and(|known| known["metadata"]["resourceVersion"] == version)
+    }
     fn key(&self, object: &Value) -> Key {
         let text = |field: &str| object["metadata"][field].as_str().unwrap_or_default();
         Key::new(text("namespace"), text("name"))

@@ -2,7 +2,6 @@
 //! are is the API's business.
 
 use std::collections::BTreeMap;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use kube::ResourceExt;
@@ -27,16 +26,15 @@ pub(super) struct ValidationCache {
 }
 
 /// All that a check goes by.
-#[derive(Debug, PartialEq)]
+#[derive(Debug)]
 struct Validated {
     uid: Option<String>,
     generation: Option<i64>,
     deleting: bool,
     labels: BTreeMap<String, String>,
     engine_port: Option<String>,
-    /// Hash of the spec, which is too large to be kept once more. A generation that was set back with a backup of the cluster says
-    /// nothing of it.
-    spec: u64,
+    /// The template in it is kept once, with the fleet. A generation that was set back with a backup of the cluster says nothing of it.
+    spec: RayClusterFleetSpec,
 }
 
 impl Validated {
@@ -47,25 +45,25 @@ impl Validated {
             deleting: raw.metadata.deletion_timestamp.is_some(),
             labels: raw.labels().clone(),
             engine_port: raw.annotations().get(names::ANNOTATION_ENGINE_PORT).cloned(),
-            spec: hash(&raw.spec),
+            spec: raw.spec.clone(),
         }
     }
-}
 
-fn hash(spec: &RayClusterFleetSpec) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    serde_json::to_string(spec).unwrap_or_default().hash(&mut hasher);
-    for odd in &spec.unreadable {
-        (&odd.field, &odd.problem).hash(&mut hasher);
+    fn is_of(&self, raw: &RayClusterFleet) -> bool {
+        let metadata = &raw.metadata;
+        self.uid == metadata.uid
+            && self.generation == metadata.generation
+            && self.deleting == metadata.deletion_timestamp.is_some()
+            && self.labels == *raw.labels()
+            && self.engine_port.as_ref() == raw.annotations().get(names::ANNOTATION_ENGINE_PORT)
+            && self.spec == raw.spec
     }
-    hasher.finish()
 }
 
 impl ValidationCache {
     /// The fleet, checked.
     pub(super) fn fleet(&mut self, raw: &RayClusterFleet) -> Verdict {
-        let asked = Validated::new(raw);
-        if let Some((_, verdict)) = self.last.as_ref().filter(|(of, _)| *of == asked) {
+        if let Some((_, verdict)) = self.last.as_ref().filter(|(of, _)| of.is_of(raw)) {
             return verdict.clone();
         }
         let verdict: Verdict = ValidFleet::new(raw).map(Arc::new).map_err(Arc::from);
@@ -75,7 +73,7 @@ impl ValidationCache {
             self.valid = None;
         }
         self.then = None;
-        self.last = Some((asked, verdict.clone()));
+        self.last = Some((Validated::new(raw), verdict.clone()));
         verdict
     }
 

@@ -12,7 +12,7 @@ use rayfleet_text::pieces::fields;
 use serde_json::{Value, json};
 
 use super::{Executor, Made, WriteError, body, gone_is_fine};
-use crate::kubernetes::objects::Watched;
+use crate::kubernetes::objects::{Watched, any};
 use crate::kubernetes::owners::{controls, owner_in_words};
 use crate::kubernetes::{GroupKey, Index, build, rayclusters};
 
@@ -157,17 +157,18 @@ impl Executor {
     ) -> Result<(), WriteError> {
         let at = rayclusters::at(&key.namespace);
         let request = at.get(&key.name, &GetParams::default());
-        let found = match self.ask::<DynamicObject>("get RayCluster", request).await {
-            Ok(Some(found)) => found,
-            Ok(None) => return Ok(()),
+        let text = match self.writer.send("get RayCluster", request).await {
+            Ok(text) => text,
             Err(error) => return gone_is_fine(Err(error)),
         };
+        // Whole: worker groups are given back as they are, with the pod templates that the index does not keep.
+        let (Ok(Some(known)), Ok(found)) = (DynamicObject::read(&text), any(&text)) else { return Ok(()) };
         let same = found.uid().as_deref() == Some(uid);
         let made = made.map(|(fleet, group)| build::ray_cluster(fleet, group, None));
         let made = made.as_ref().map(|made| &made.data["spec"]);
         let repair = rayclusters::repair(&found, made).filter(|_| same);
         let Some(spec) = repair else {
-            self.index.changed(found);
+            self.index.changed(known);
             return Ok(());
         };
         // The version makes the API server refuse the patch if somebody else was faster.

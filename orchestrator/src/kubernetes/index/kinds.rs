@@ -53,9 +53,13 @@ impl Indexed for RayClusterFleet {
     /// A fleet may be deleted and made again unseen, and its predecessor's ledger be the newer object.
     const RISES: bool = false;
     kept!(fleets);
-    fn apply(self, store: &mut Store) -> Vec<Key> {
+    fn apply(mut self, store: &mut Store) -> Vec<Key> {
         let key = self.key();
         let before = store.fleets.get(&key).filter(|before| before.metadata.uid == self.metadata.uid);
+        // Its status changes often, its template hardly ever, and that is kept once.
+        if let Some(before) = before.filter(|before| before.spec.template.spec == self.spec.template.spec) {
+            self.spec.template.spec = before.spec.template.spec.clone();
+        }
         let before = before.map(|before| version_of(&**before));
         // An own write is entered at once; the watch delivers it again, and may deliver older states before it. Neither tells anything.
         let is_new = before.is_none_or(|before| before == 0 || before < self.version());

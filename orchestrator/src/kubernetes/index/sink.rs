@@ -6,11 +6,15 @@ use rayfleet_runtime::{Scope, Sink};
 
 use super::Index;
 use crate::kubernetes::Key;
-use crate::kubernetes::objects::Watched;
+use crate::kubernetes::objects::{self, Watched};
 
 impl<T: Watched> Sink<T> for Index {
     fn read(&self, text: &str) -> Result<Option<T>, serde_json::Error> {
         T::read(text)
+    }
+    fn knows(&self, key: &Key, version: &str) -> bool {
+        let version = objects::version(Some(version));
+        version > 0 && self.read(|store| T::known(&key.typed(), store) == Some(version))
     }
     fn key(&self, object: &T) -> Key {
         object.key().untyped()

@@ -10,7 +10,7 @@ use k8s_openapi::apimachinery::pkg::runtime::RawExtension;
 use kube::core::DynamicObject;
 use rayfleet_api::spec::RayClusterFleetSpec;
 use rayfleet_api::{FieldError, RayClusterFleet, RayClusterFleetStatus, names};
-use rayfleet_text::pieces::{fields, values};
+use rayfleet_text::pieces::{elements, fields, values};
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, Error as _};
 use serde_json::{Map, Value, json};
@@ -38,8 +38,8 @@ const COPY: Bound = Bound { values: 2 * FIELD.values, bytes: 2 * FIELD.bytes };
 const STATUS: Bound = Bound { values: 100_000, bytes: 2 << 20 };
 
 impl Bound {
-    /// Reads a text as a tree, or says in what it is beyond the bound. The parser's own words may quote the object.
-    fn read(self, text: &str) -> Result<Value, String> {
+    /// Says in what a text is beyond the bound.
+    fn holds(self, text: &str) -> Result<(), String> {
         let Self { values: most, bytes } = self;
         if values(text) > most {
             return Err(format!("it holds more than {most} values: make it smaller"));
@@ -47,6 +47,12 @@ impl Bound {
         if text.len() > bytes {
             return Err(format!("it is longer than {} KiB: make it shorter", bytes >> 10));
         }
+        Ok(())
+    }
+
+    /// Reads a text as a tree, or says why it cannot be read. The parser's own words may quote the object.
+    fn read(self, text: &str) -> Result<Value, String> {
+        self.holds(text)?;
         serde_json::from_str(text)
             .map_err(|_| "it is nested deeper than 126 levels: make it flatter".to_owned())
     }
@@ -144,6 +150,8 @@ impl Watched for RayClusterFleet {
     }
 }
 
+/// Of a RayCluster the parts that somebody reads: of its pod templates, which are nearly all of it and take seven times their text, none but
+/// the labels of its head. Who changes its spec reads it again, whole.
 impl Watched for DynamicObject {
     fn read(text: &str) -> Result<Option<Self>, serde_json::Error> {
         let cluster = Pieces::of(text)?;
@@ -151,8 +159,60 @@ impl Watched for DynamicObject {
         if !cluster.metadata.is_of_a_fleet() && cluster.metadata.label(names::LABEL_FLEET).is_none() {
             return Ok(None);
         }
-        Ok(Some(cluster.whole()))
+        let spec = cluster.spec.filter(|text| COPY.holds(text).is_ok()).map(|spec| {
+            only(spec, |name, value| match name {
+                "headGroupSpec" => {
+                    let mut head = without_template(value)?;
+                    if let (Some(fields), Some(labels)) = (head.as_object_mut(), head_labels(value)) {
+                        fields.insert("template".to_owned(), json!({"metadata": {"labels": labels}}));
+                    }
+                    Some(head)
+                }
+                "workerGroupSpecs" => {
+                    let Some(all) = elements(value) else { return tree(value) };
+                    Some(all.into_iter().map(without_template).collect())
+                }
+                _ => tree(value),
+            })
+        });
+        let status = cluster.status.filter(|text| COPY.holds(text).is_ok());
+        let status = status.map(|status| {
+            only(status, |name, value| if name == "conditions" { tree(value) } else { Some(Value::Null) })
+        });
+        let data = json!({"spec": spec.flatten(), "status": status.flatten()});
+        Ok(Some(Self { types: None, data, metadata: cluster.metadata.into_object_meta() }))
     }
+}
+
+/// An object with its fields as they are wanted, without those that are null then; whatever it is where it is none. `None` where one cannot
+/// be read.
+fn only(text: &str, wanted: impl Fn(&str, &str) -> Option<Value>) -> Option<Value> {
+    let Some(all) = fields(text) else { return tree(text) };
+    let mut kept = Map::new();
+    for (name, value) in all {
+        let name: String = serde_json::from_str(name).ok()?;
+        let value = wanted(&name, value)?;
+        if !value.is_null() {
+            kept.insert(name, value);
+        }
+    }
+    Some(Value::Object(kept))
+}
+
+fn without_template(group: &str) -> Option<Value> {
+    only(group, |name, value| if name == "template" { Some(Value::Null) } else { tree(value) })
+}
+
+fn head_labels(head: &str) -> Option<Value> {
+    let part = |text, name: &str| {
+        let (_, value) = fields(text)?.into_iter().find(|(key, _)| key.trim_matches('"') == name)?;
+        Some(value)
+    };
+    tree(part(part(part(head, "template")?, "metadata")?, "labels")?)
+}
+
+fn tree(text: &str) -> Option<Value> {
+    serde_json::from_str(text).ok()
 }
 
 /// An object of a kind whose types are not known here, such as a RayCluster, whoever's it is.

@@ -237,7 +237,7 @@ fn a_field_that_would_take_too_much_memory_is_left_out_and_named() {
         let fleet = fleet(odd);
         let odd: Vec<_> = fleet.spec.unreadable.iter().map(|odd| (&*odd.field, &*odd.problem)).collect();
         assert_eq!(odd, [("spec.template", problem)]);
-        assert_eq!((fleet.spec.replicas, &fleet.spec.template.spec), (Some(2), &Value::Null));
+        assert_eq!((fleet.spec.replicas, &*fleet.spec.template.spec), (Some(2), &Value::Null));
     }
     // 200 KiB of an environment, as some have it.
     let env: Vec<Value> = (0..6_200).map(|n| json!({"name": format!("NAME_{n:04}"), "value": "1"})).collect();
@@ -265,11 +265,11 @@ fn a_ledger_of_the_most_groups_is_read() {
 #[test]
 fn large_parts_of_rayclusters_and_records_are_not_kept() {
     let cluster = |odd: Value| {
-        let cluster = json!({"metadata": owned(), "spec": {"odd": odd}, "status": {"state": "ready"}});
+        let cluster = json!({"metadata": owned(), "spec": {"odd": odd}, "status": {"conditions": []}});
         DynamicObject::read(&poisoned(&cluster)).unwrap().unwrap()
     };
     let hostile = cluster(wide(100_000));
-    assert_eq!((&hostile.data["spec"], &hostile.data["status"]["state"]), (&Value::Null, &json!("ready")));
+    assert_eq!((&hostile.data["spec"], &hostile.data["status"]["conditions"]), (&Value::Null, &json!([])));
     assert!(cluster(wide(10_000)).data["spec"].is_object(), "whatever a fleet's template may hold");
     let record = |data: Value| {
         let record = json!({"metadata": owned(), "revision": 3, "data": data});
@@ -281,6 +281,31 @@ fn large_parts_of_rayclusters_and_records_are_not_kept() {
         record(json!({"spec": wide(10_000)})).unwrap().is_string(),
         "it is no tree until it is asked for"
     );
+}
+
+#[test]
+fn of_a_raycluster_only_what_is_read_is_kept() {
+    let template = |port: &str| {
+        let metadata = json!({"labels": {"model.aibrix.ai/port": port}, "annotations": {"a": "b"}});
+        json!({"metadata": metadata, "spec": {"containers": [{"name": "ray", "env": wide(100)}]}})
+    };
+    let spec = json!({
+        "suspend": false, "rayVersion": "2.60.0", "enableInTreeAutoscaling": true,
+        "headGroupSpec": {"rayStartParams": {"dashboard-port": "8266"}, "template": template("8001")},
+        "workerGroupSpecs": [{"groupName": "w", "replicas": 2, "template": template("8002")}, 7],
+    });
+    let status = json!({"state": "ready", "conditions": [{"type": "HeadPodReady"}], "desiredCPU": "4"});
+    let whole = json!({"metadata": owned(), "spec": spec, "status": status});
+    let kept = DynamicObject::read(&poisoned(&whole)).unwrap().unwrap();
+    let mut expected = spec.clone();
+    expected["headGroupSpec"]["template"] = json!({"metadata": {"labels": {"model.aibrix.ai/port": "8001"}}});
+    expected["workerGroupSpecs"][0].as_object_mut().unwrap().remove("template");
+    assert_eq!(kept.data, json!({"spec": expected, "status": {"conditions": [{"type": "HeadPodReady"}]}}));
+    // Every field of it may be something else.
+    for odd in [json!([1]), json!("text"), Value::Null, json!({"template": [], "metadata": 3})] {
+        let odd = json!({"metadata": owned(), "spec": {"headGroupSpec": odd, "workerGroupSpecs": odd}, "status": odd});
+        DynamicObject::read(&poisoned(&odd)).unwrap().unwrap();
+    }
 }
 
 #[test]

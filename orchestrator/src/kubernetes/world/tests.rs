@@ -299,7 +299,8 @@ fn a_group_is_asked_with_its_token_also_while_rayclusters_cannot_be_listed() {
     index.apply(object::<Pod>(&head));
     let mut fleet = fleet(&["f-abc-0"]);
     fleet.status.as_mut().unwrap().groups[0].uid = Some("f-abc-0-uid".into());
-    fleet.spec.template.spec = json!({"headGroupSpec": {"rayStartParams": {"dashboard-port": "8266"}}});
+    fleet.spec.template.spec =
+        json!({"headGroupSpec": {"rayStartParams": {"dashboard-port": "8266"}}}).into();
     let groups = groups(&index, &fleet);
     let (observed, agent) = &groups["f-abc-0"];
     assert_eq!((agent.token_secret.as_deref(), agent.dashboard_port), (Some("f-abc-0-token"), 8266));

@@ -3,6 +3,7 @@
 
 mod body;
 mod budget;
+mod direct;
 mod endpoint;
 mod error;
 mod message;
@@ -81,6 +82,9 @@ pub(crate) mod longest {
 #[error("HTTP client: {0}")]
 pub struct SetupError(pub(crate) String);
 
+/// Ray 2.46 answers 500 to a request without a `User-Agent`.
+const AGENT: &str = concat!("ray-bridge/", env!("CARGO_PKG_VERSION"));
+
 /// A connection pool for any number of clusters. `roots` are PEM certificates to which `https` servers must
 /// chain.
 ///
@@ -100,15 +104,12 @@ fn client(roots: &[u8]) -> Result<reqwest::Client, SetupError> {
         .with_no_client_auth();
     reqwest::Client::builder()
         .tls_backend_preconfigured(tls)
-        // Ray 2.46 answers 500 to a request without a `User-Agent`.
-        .user_agent(concat!("ray-bridge/", env!("CARGO_PKG_VERSION")))
+        .user_agent(AGENT)
         // A redirect would send the token to another server, and a proxy would see it.
         .redirect(reqwest::redirect::Policy::none())
         .no_proxy()
-        // Engines close connections that are idle for 5 s; a request must not be sent on such a one.
-        .pool_idle_timeout(Duration::from_secs(4))
-        // A look opens more of them for a moment. Each takes some 25 KiB.
-        .pool_max_idle_per_host(2)
+        .pool_idle_timeout(direct::IDLE)
+        .pool_max_idle_per_host(direct::KEPT)
         .build()
         .map_err(|e| SetupError(e.to_string()))
 }

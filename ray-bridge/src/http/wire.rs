@@ -4,12 +4,14 @@
 use std::error::Error as _;
 use std::fmt;
 use std::io;
+use std::sync::Arc;
 
 use futures::future::BoxFuture;
 use reqwest::{Request, Response};
 use tokio::net::TcpStream;
 
-use super::SetupError;
+use super::direct::{self, Direct};
+use super::{AGENT, SetupError};
 use crate::retry;
 
 /// Transports requests and connections. The production implementation speaks TCP.
@@ -38,18 +40,24 @@ pub struct Unreached {
 
 /// TCP, and TLS for `https`.
 #[derive(Debug)]
-pub(crate) struct Net(reqwest::Client);
+pub(crate) struct Net {
+    plain: Arc<Direct>,
+    others: reqwest::Client,
+}
 
 impl Net {
     /// `https` servers must chain to one of `roots` (PEM).
     pub(crate) fn new(roots: &[u8]) -> Result<Self, SetupError> {
-        super::client(roots).map(Self)
+        Ok(Self { plain: Arc::new(Direct::new(direct::IDLE)), others: super::client(roots)? })
     }
 }
 
 impl Wire for Net {
     fn send(&self, request: Request) -> BoxFuture<'static, Result<Response, Unreached>> {
-        let client = self.0.clone();
+        if direct::takes(&request) {
+            return Box::pin(self.plain.clone().send(request, AGENT));
+        }
+        let client = self.others.clone();
         Box::pin(async move { client.execute(request).await.map_err(|error| Unreached::from(&error)) })
     }
 

@@ -33,6 +33,8 @@ const QUICK: Duration = Duration::from_millis(300);
 const SHARE: u32 = 20;
 /// The same of a group that has answered its probe and waits for its gate. It has nothing more to say but that it failed.
 const PASSED_SHARE: u32 = 4;
+/// Time between two questions for the job of an engine that starts: whether its port answers yet is asked at every look.
+const JOB: Duration = Duration::from_secs(1);
 /// Longest time between looks at a group that starts.
 const SLOW: Duration = Duration::from_secs(4);
 /// Time between looks at a group that waits for its pods, or with all of its nodes in for its engine to be launched.
@@ -77,6 +79,8 @@ pub(crate) struct Agent {
     last_look: Option<Instant>,
     /// When the assignment last changed, a command was carried out or a probe answered.
     changed: Instant,
+    /// When the last look was that asked for the job.
+    last_job: Option<Instant>,
     /// When the last look was that read all there was to read.
     last_full: Option<Instant>,
     /// The launch of which the last look found no job.
@@ -135,6 +139,7 @@ impl Agent {
             last_deep: None,
             last_look: None,
             changed: clock::monotonic(),
+            last_job: None,
             last_full: None,
             absent: None,
             complete: None,
@@ -306,8 +311,8 @@ impl Agent {
 
 /// Time until the next look at a group that starts and about which nothing has changed for so long.
 fn starting(waited: Duration, has_passed: bool) -> Duration {
-    let share = if has_passed { PASSED_SHARE } else { SHARE };
-    (waited / share).clamp(QUICK, SLOW)
+    // One that has passed serves, but for its gate: it is asked no more often than one that does.
+    if has_passed { (waited / PASSED_SHARE).clamp(STEADY, SLOW) } else { (waited / SHARE).clamp(QUICK, SLOW) }
 }
 
 #[cfg(test)]

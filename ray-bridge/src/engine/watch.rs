@@ -2,12 +2,14 @@
 //! engine that serves need not be asked. Who watches decides how long silence may last.
 
 use std::fmt;
+use std::pin::Pin;
 use std::time::Duration;
 
 use bytes::BytesMut;
 use futures::StreamExt as _;
 use futures::stream::BoxStream;
 use reqwest::Method;
+use tokio::time::{Sleep, sleep};
 
 use super::client::{EngineClient, Health, Load, State};
 use crate::http::{CallError, CallErrorKind, Endpoint, Unreached, unreachable};
@@ -15,7 +17,7 @@ use crate::http::{CallError, CallErrorKind, Endpoint, Unreached, unreachable};
 const WATCH: &str = "/rayfleet/v1/watch";
 /// Longest line, and the most that is held of several, in bytes.
 const LONGEST: usize = 4 << 10;
-/// Pause before each read: whatever a server sends, it is read a few times a second.
+/// Least time between two reads: whatever a server sends, it is read a few times a second.
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// What the last line of a watch said.
@@ -35,6 +37,8 @@ pub struct EngineWatch {
     endpoint: Endpoint,
     chunks: BoxStream<'static, Result<bytes::Bytes, Unreached>>,
     held: BytesMut,
+    /// The end of the pause after the last read.
+    pause: Option<Pin<Box<Sleep>>>,
     last: Option<Watched>,
 }
 
@@ -43,7 +47,7 @@ impl EngineClient {
     pub async fn watch(&self) -> Result<EngineWatch, CallError> {
         let endpoint = self.0.clone();
         let chunks = endpoint.open(WATCH).await?;
-        Ok(EngineWatch { endpoint, chunks, held: BytesMut::new(), last: None })
+        Ok(EngineWatch { endpoint, chunks, held: BytesMut::new(), pause: None, last: None })
     }
 }
 
@@ -55,8 +59,12 @@ impl EngineWatch {
             if let Some(said) = self.newest()? {
                 return Ok(Some(said));
             }
-            tokio::time::sleep(PAUSE).await;
-            match self.chunks.next().await {
+            if let Some(pause) = &mut self.pause {
+                pause.await;
+            }
+            let chunk = self.chunks.next().await;
+            self.pause = Some(Box::pin(sleep(PAUSE)));
+            match chunk {
                 None => return Ok(None),
                 Some(Err(why)) => return Err(self.failed(unreachable(why))),
                 Some(Ok(chunk)) if self.held.len().saturating_add(chunk.len()) > LONGEST => {

@@ -10,7 +10,7 @@ use ray_bridge::{CallError, CallErrorKind, Target};
 use rayfleet_core::observed::RayReport;
 use tracing::warn;
 
-use super::{Agent, LOOK, attend};
+use super::{Agent, JOB, LOOK, attend};
 use crate::agents::assignment::{Assignment, Engine, PollInterval, Submission};
 use crate::agents::brief::brief;
 use crate::agents::engine_watch::Port;
@@ -100,6 +100,13 @@ impl Agent {
         // Where nothing was launched nobody need be asked how it is.
         let port =
             port.or_else(|| (self.absent.as_ref() == Some(submission)).then_some((Health::NotYet, None)));
+        if port.is_none() && options.depth == Depth::Brief && self.still_starts(target).await {
+            let known = self.memory.goes_on(submission, None, clock::now());
+            if let Some(known) = known {
+                return Ok(known);
+            }
+        }
+        self.last_job = Some(clock::monotonic());
         let (bridge, id) = (&self.shared.bridge, &submission.id);
         let observed = match port.clone() {
             Some(port) => bridge.observe_watched(target, id, options, port).await,
@@ -111,6 +118,16 @@ impl Agent {
                 self.doubt_token(&error);
                 self.without_dashboard(assignment, target, submission, port, error).await
             }
+        }
+    }
+
+    /// Whether nobody listens at the port of an engine whose job was seen a moment ago.
+    async fn still_starts(&mut self, target: &Target) -> bool {
+        let now = clock::monotonic();
+        let is_known = self.last_job.is_some_and(|last| now.saturating_duration_since(last) < JOB);
+        match self.shared.bridge.engine(target).filter(|_| is_known) {
+            Some(engine) => engine.health().await == Health::NotYet,
+            None => false,
         }
     }
 

@@ -85,6 +85,7 @@ impl RealEnvironment<'_> {
             }
             Victim::Ray(_)
             | Victim::Finalizer(_)
+            | Victim::SecondHead(_)
             | Victim::Network(_)
             | Victim::Notice { .. }
             | Victim::Shutdown(_) => {

@@ -207,6 +207,8 @@ named! {
         PodLost = "PodLost",
         /// A pod does not end, so it is not replaced.
         PodStuck = "PodStuck",
+        /// Its RayCluster has several head pods.
+        SeveralHeads = "SeveralHeads",
         /// Requests wait, and the engine makes no step.
         Hung = "Hung",
         /// The engine says that it is not healthy.

@@ -9,6 +9,7 @@ pub mod effect;
 mod ending_times;
 pub mod forecast;
 pub mod group;
+pub mod heads;
 pub mod held;
 mod ledger;
 mod nodes;

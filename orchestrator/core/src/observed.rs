@@ -6,6 +6,7 @@ use rayfleet_api::status::FailureKind;
 use rayfleet_api::{LaunchId, NodeName, PodName, PodRevision};
 
 use crate::capacity::Closing;
+use crate::heads::live_of;
 
 /// Everything known about one group at one moment.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -28,7 +29,7 @@ impl ObservedGroup {
     /// Kubernetes holds its pods ready, on nodes whose kubelets it hears: all that nobody is deleting, or where Ray's autoscaler decides
     /// the head and as many as there have to be. Not if there are none.
     pub fn pods_are_well(&self) -> bool {
-        let live = || self.pods.iter().filter(|pod| !pod.deleting);
+        let live = || live_of(&self.pods);
         let ready = || live().filter(|pod| pod.containers_ready);
         let elastic = self.cluster.as_ref().filter(|cluster| cluster.elastic);
         let wanted = elastic.map_or(live().count(), |cluster| cluster.pods.unwrap_or(1));

@@ -8,6 +8,7 @@ use kube::ResourceExt;
 use kube::core::DynamicObject;
 use rayfleet_api::{GroupName, PodName, RayClusterFleet, names};
 use rayfleet_core::capacity;
+use rayfleet_core::heads::{head_of, live_of};
 use rayfleet_core::observed::{ObservedGroup, ObservedPod, ObservedRayCluster};
 
 use super::index::Store;
@@ -174,10 +175,8 @@ fn group(
     let taken = there.and_then(|cluster| taken(fleet, cluster));
     // Pods of another's RayCluster are none of this group.
     let pods = if taken.is_some() { Vec::new() } else { pods };
-    let alive = || pods.iter().filter(|pod| !pod.deleting);
     // A head that was told to go is asked for as long as its containers run: its engine is drained.
-    let ending = || pods.iter().find(|pod| pod.head && pod.containers_ready && !pod.node_lost);
-    let head = alive().find(|pod| pod.head).or_else(ending);
+    let head = head_of(&pods);
     let member = head.and_then(|head| store.member(&PodKey::new(&key.namespace, head.name.clone())));
     // What the head runs with is there also while RayClusters cannot be listed.
     let own_port = match cluster {
@@ -186,7 +185,7 @@ fn group(
     };
     let agent = GroupPods {
         head_ip: head.and_then(|head| head.ip.clone()),
-        ips: alive().filter_map(|pod| pod.ip.clone()).collect(),
+        ips: live_of(&pods).filter_map(|pod| pod.ip.clone()).collect(),
         dashboard_port: rayclusters::dashboard_port(
             cluster.map_or(&fleet.spec.template.spec, |cluster| &cluster.data["spec"]),
         ),

@@ -7,7 +7,7 @@ use rayfleet_api::status::{Goal, Phase};
 use rayfleet_api::valid::after;
 
 use super::context::StepContext;
-use super::failure::Failure;
+use super::failure::{Failure, several_heads};
 use super::pods::PodTrouble;
 use super::{fail, formation_timeout, launch, ray, reachability, readiness, repair};
 use crate::effect::Effect;
@@ -20,6 +20,9 @@ const STUCK: Duration = Duration::from_mins(1);
 
 /// KubeRay's operator has had the time to see a RayCluster and to make its pods.
 const KUBERAY: Duration = Duration::from_secs(30);
+
+/// How long after the first look several heads are looked at again.
+const SECOND_LOOK: Duration = Duration::from_secs(5);
 
 /// The RayCluster is there.
 pub(super) fn cluster(ctx: &mut StepContext<'_>) -> bool {
@@ -71,6 +74,27 @@ pub(super) fn on_living_nodes(ctx: &mut StepContext<'_>) -> bool {
     let lost = ctx.pods.all().filter(counts).find(|pod| pod.node_lost && gone(pod));
     let Some(pod) = lost else { return true };
     fail::give_up(ctx, &Failure::NodeLost { node: pod.node.clone(), pod: pod.name.clone() });
+    false
+}
+
+/// It has one head. What serves goes on: a head beside it gets no traffic, as its gate stays closed. Of what does not, workers may
+/// join either head, and KubeRay mends it never: another group takes its place. A list that is just being read may show a head
+/// that is gone beside its successor, so they are looked at twice.
+pub(super) fn one_head(ctx: &mut StepContext<'_>) -> bool {
+    let Some(heads) = ctx.pods.too_many_heads() else { return true };
+    if ctx.group.phase == Phase::Ready || readiness::is_open(ctx) {
+        return true;
+    }
+    let message = several_heads(&heads);
+    if !ctx.is_reported(&message) {
+        readiness::fall_back(ctx, Phase::Provisioning, message);
+        ctx.wake_at(Some(after(ctx.now, SECOND_LOOK)));
+        return false;
+    }
+    let since = ctx.group.phase_since.as_ref().map(|since| after(since.0, SECOND_LOOK));
+    if ctx.reached(since) {
+        fail::give_up(ctx, &Failure::SeveralHeads(heads.into_iter().cloned().collect()));
+    }
     false
 }
 

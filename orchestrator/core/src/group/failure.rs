@@ -36,6 +36,8 @@ pub(super) enum Failure {
     PodLost(String),
     /// A pod does not end.
     PodStuck { node: Option<NodeName>, pod: PodName },
+    /// Its RayCluster has several heads.
+    SeveralHeads(Vec<PodName>),
     /// The engine's job does not end.
     DoesNotStop,
     /// Whether the engine has ended is not known.
@@ -63,6 +65,7 @@ impl Failure {
             Self::NodeLost { .. } => FailureKind::NodeLost,
             Self::PodLost(_) => FailureKind::PodLost,
             Self::PodStuck { .. } => FailureKind::PodStuck,
+            Self::SeveralHeads(_) => FailureKind::SeveralHeads,
             Self::DoesNotStop => FailureKind::StopTimedOut,
             Self::DashboardUnreachable => FailureKind::DashboardUnreachable,
         }
@@ -106,8 +109,21 @@ impl fmt::Display for Failure {
                 let node = node.as_deref().unwrap_or("no node");
                 write!(f, "pod {pod} on {node} does not end, so KubeRay does not replace it")
             }
+            Self::SeveralHeads(pods) => {
+                write!(f, "{}: its workers may join either", several_heads(pods))
+            }
             Self::DoesNotStop => f.write_str("the engine does not stop"),
             Self::DashboardUnreachable => f.write_str("the Ray dashboard does not answer"),
         }
     }
+}
+
+/// What is the matter with a RayCluster of several heads: the same text as long as they are the same.
+pub(super) fn several_heads(pods: &[impl ToString]) -> String {
+    let names: Vec<String> = pods.iter().map(ToString::to_string).collect();
+    format!(
+        "its RayCluster has {} head pods, {}, and KubeRay makes no pods beside them",
+        names.len(),
+        names.join(" and ")
+    )
 }

@@ -1,10 +1,11 @@
 //! The pods of a group: are all there and ready, and if not, what is the matter, in plain words.
 
 use jiff::Timestamp;
-use rayfleet_api::NodeName;
 use rayfleet_api::valid::{GroupShape, PodShape};
+use rayfleet_api::{NodeName, PodName};
 
 use crate::capacity;
+use crate::heads::{self, head_of};
 use crate::observed::{ObservedPod, ObservedRayCluster, PodProblem};
 
 /// The init container that KubeRay puts into workers: it asks the head's GCS until that answers, without an end.
@@ -17,6 +18,7 @@ pub(super) struct Pods<'a> {
     /// Ray's autoscaler adds and removes workers: those above the wanted ones need not be up.
     elastic: bool,
     all: &'a [ObservedPod],
+    head: Option<&'a ObservedPod>,
 }
 
 /// What keeps pods from being ready.
@@ -36,7 +38,7 @@ impl<'a> Pods<'a> {
     ) -> Self {
         let size = cluster.and_then(|cluster| cluster.pods);
         let elastic = cluster.is_some_and(|cluster| cluster.elastic);
-        Self { shape, wanted: size.unwrap_or_else(|| shape.size()), elastic, all }
+        Self { shape, wanted: size.unwrap_or_else(|| shape.size()), elastic, all, head: head_of(all) }
     }
 
     /// All, those on their way out too.
@@ -44,9 +46,16 @@ impl<'a> Pods<'a> {
         self.all.iter()
     }
 
-    /// Pods that nobody is deleting.
+    /// Pods that nobody is deleting, with one head at the most.
     pub(super) fn live(&self) -> impl Iterator<Item = &'a ObservedPod> {
-        self.all.iter().filter(|pod| !pod.deleting)
+        heads::live_with(self.all, self.head)
+    }
+
+    /// The heads, where there are too many of them.
+    pub(super) fn too_many_heads(&self) -> Option<Vec<&'a PodName>> {
+        let surplus: Vec<_> = heads::surplus(self.all, self.head).map(|pod| &pod.name).collect();
+        let head = self.head.filter(|_| !surplus.is_empty())?;
+        Some(std::iter::once(&head.name).chain(surplus).collect())
     }
 
     /// How many there should be.
@@ -54,10 +63,9 @@ impl<'a> Pods<'a> {
         self.wanted
     }
 
-    /// The head that runs: one that nobody is deleting, else one whose containers still run in its grace period.
+    /// The head that counts.
     pub(super) fn head(&self) -> Option<&'a ObservedPod> {
-        let ending = || self.all.iter().find(|pod| pod.head && pod.containers_ready && !pod.node_lost);
-        self.live().find(|pod| pod.head).or_else(ending)
+        self.head
     }
 
     /// No head is on a node, as where new pods wait for room in place of lost ones: nothing takes or answers a request.

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use rayfleet_api::PodName;
 use rayfleet_api::status::{FailureKind, Phase};
 use rayfleet_api::valid::after;
 
 use super::context::StepContext;
-use super::failure::Failure;
+use super::failure::{Failure, several_heads};
 use super::{drain, fail, launch, ray, reachability};
 use crate::observed::ObservedEngine;
 use crate::time;
@@ -40,7 +41,11 @@ pub(super) fn ready(ctx: &mut StepContext<'_>, unverified: Option<String>) {
     {
         ctx.event(true, "DashboardUnreachable", format!("group {}: {cause}", ctx.group.name));
     }
-    ctx.set_phase(Phase::Ready, unverified);
+    let heads = ctx.pods.too_many_heads().map(|heads| beside(&heads));
+    if let Some(heads) = heads.as_ref().filter(|heads| unverified.is_none() && !ctx.is_reported(heads)) {
+        ctx.event(true, "SeveralHeads", format!("group {}: {heads}", ctx.group.name));
+    }
+    ctx.set_phase(Phase::Ready, unverified.or(heads));
     ctx.group.start_deadline = None;
     ctx.group.unreachable_since = None;
     ctx.group.not_ready_since = None;
@@ -58,6 +63,12 @@ pub(super) fn ready(ctx: &mut StepContext<'_>, unverified: Option<String>) {
     } else {
         ctx.group.ready_since = None;
     }
+}
+
+/// What a group that serves has to say of heads beside its own, which comes first.
+fn beside(heads: &[&PodName]) -> String {
+    let cure = "delete the others, so that KubeRay looks after it again";
+    format!("{}; {} serves: {cure}", several_heads(heads), heads.first().map_or("", |head| head))
 }
 
 fn forget_failures(ctx: &mut StepContext<'_>) {

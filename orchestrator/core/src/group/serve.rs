@@ -27,6 +27,7 @@ pub(super) fn serve(ctx: &mut StepContext<'_>) {
     ctx.reached(spared);
     if !bring_up::on_living_nodes(ctx)
         || !bring_up::cluster(ctx)
+        || !bring_up::one_head(ctx)
         || engine::died(ctx)
         || !bring_up::pods(ctx)
         || !bring_up::ray_nodes(ctx)

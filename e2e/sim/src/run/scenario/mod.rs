@@ -234,6 +234,8 @@ pub enum Victim {
     RemoveWorkers(usize),
     /// Somebody adds a copy of the first worker group to a group's RayCluster.
     AddWorkers(usize),
+    /// KubeRay makes a second head pod for a group.
+    SecondHead(usize),
     /// AIBrix's CRD replaces the fleet's.
     FleetCrd,
     /// The network between the orchestrator and pods is cut.

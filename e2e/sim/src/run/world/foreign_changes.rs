@@ -46,6 +46,21 @@ pub(super) fn one_more(mut groups: Vec<Value>) -> Vec<Value> {
     groups
 }
 
+/// Another head beside the one that is there, as KubeRay makes it whose view of pods is late. Its name comes first.
+pub(super) fn second_head(api: &ApiServer, head: &Value) -> Result<(), String> {
+    let (mut second, metadata) = (json!({"spec": head["spec"]}), &head["metadata"]);
+    let cluster = &metadata["ownerReferences"][0]["name"];
+    second["metadata"] = json!({
+        "name": format!("{}-head-0", cluster.as_str().unwrap_or_default()), "namespace": metadata["namespace"],
+        "labels": metadata["labels"], "annotations": metadata["annotations"],
+        "ownerReferences": metadata["ownerReferences"],
+    });
+    if let Some(spec) = second["spec"].as_object_mut() {
+        spec.remove("nodeName");
+    }
+    api.create(&Kind::POD, second).map(drop).map_err(|refusal| refusal.message)
+}
+
 fn patch(api: &ApiServer, namespace: &str, name: &str, spec: &Value) -> Result<(), String> {
     let patched = api.merge_patch(&Kind::RAY_CLUSTER, namespace, name, &json!({"spec": spec}));
     patched.map(drop).map_err(|refusal| refusal.message)

@@ -86,6 +86,7 @@ fn means(kind: FailureKind) -> &'static str {
         FailureKind::HeadLost => "Ray's head was lost or has forgotten the engine",
         FailureKind::PodLost => "a pod was lost",
         FailureKind::PodStuck => "a pod does not end",
+        FailureKind::SeveralHeads => "KubeRay made several head pods for one RayCluster",
         FailureKind::Hung => "requests waited and the engine made no step",
         FailureKind::Unhealthy => "the engine says that it is not healthy",
         FailureKind::WrongPlacement => "ranks were not where the plan has them",
@@ -119,6 +120,11 @@ fn cure(group: &Group<'_>, kind: Option<FailureKind>) -> String {
         }
         Some(FailureKind::PodStuck) => {
             "see the pod's finalizers and its node's kubelet; once that machine is off for good: kubectl delete node NODE"
+                .to_owned()
+        }
+        Some(FailureKind::SeveralHeads) => {
+            "none is needed: another group takes its place. If it comes again: see the log of KubeRay's operator, and whether \
+             anybody else makes pods with this RayCluster as their owner"
                 .to_owned()
         }
         Some(FailureKind::Hung) => {

@@ -1,7 +1,8 @@
 //! How long a group waits before it serves, for what, and what does not count.
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use rayfleet_api::ValidFleet;
-use rayfleet_api::status::{Goal, GroupStatus, Phase};
+use rayfleet_api::status::{FailureKind, Goal, GroupStatus, Phase};
 
 use super::{kinds, step};
 use crate::group::GroupDecision;
@@ -301,4 +302,60 @@ fn a_group_that_starts_its_engine_itself_keeps_its_time_when_the_fleet_has_a_mod
     let group = ready_entry(&plain_fleet(1), 0);
     let edit = |_, observed: &mut ObservedGroup| observed.pods[1].containers_ready = false;
     assert_eq!(looks(&fleet(1), group, 0, 3 * HOUR, edit).1, 12 * MINUTE, "not model.startTimeout");
+}
+
+/// KubeRay has made another head beside the first, whose name comes before.
+fn another_head(observed: &mut ObservedGroup) {
+    let mut other = observed.pods[0].clone();
+    other.name = format!("a-{}", other.name).into();
+    other.uid.push('2');
+    (other.gate_open, other.opened_for) = (false, None);
+    observed.pods.push(other);
+}
+
+#[test]
+fn a_group_of_several_heads_that_does_not_serve_is_replaced_soon() {
+    let fleet = fleet(1);
+    let (step, second) = gives_up(&fleet, 0, |second, observed| {
+        ray_mut(observed).nodes.truncate(1);
+        if second >= 20 {
+            another_head(observed);
+        }
+    });
+    assert_eq!((step.group.goal, second), (Goal::Retire, 30));
+    assert_eq!(step.failure, Some(FailureKind::SeveralHeads));
+    let reason = step.group.goal_reason.unwrap();
+    assert!(reason.contains("its RayCluster has 2 head pods, a-"), "{reason}");
+    assert_eq!(
+        (step.blamed, step.group.failed_starts),
+        (None, 0),
+        "neither a node nor the fleet is at fault"
+    );
+    // A moment in which a list shows a head that is gone beside its successor.
+    let (step, _) = looks(&fleet, coming_up(&fleet, 0), 0, MINUTE, |second, observed| {
+        ray_mut(observed).nodes.truncate(1);
+        if second == 20 {
+            another_head(observed);
+        }
+    });
+    assert_eq!((step.group.goal, step.group.failures), (Goal::Serve, 0));
+}
+
+#[test]
+fn a_group_that_serves_goes_on_beside_another_head_and_says_so() {
+    let fleet = fleet(1);
+    let group = GroupStatus { phase: Phase::Ready, ready_since: Some(Time(at(0))), ..coming_up(&fleet, 1) };
+    let mut observed = healthy(&group, t0());
+    another_head(&mut observed);
+    // It is not up, and that is not waited for.
+    observed.pods.last_mut().unwrap().containers_ready = false;
+    let first = step(&fleet, &group, &observed, 30);
+    assert_eq!((first.group.phase, kinds(&first)), (Phase::Ready, vec!["SeveralHeads".to_owned()]));
+    let head = &observed.pods[0].name;
+    let message = first.group.message.clone().unwrap();
+    assert!(message.contains(&format!("{head} serves: delete the others")), "{message}");
+    assert_eq!((first.group.head.as_ref(), first.group.ready_since.clone()), (Some(head), Some(Time(at(0)))));
+    assert_eq!(kinds(&step(&fleet, &first.group, &observed, 40)), [""; 0], "said once");
+    observed.pods.pop();
+    assert_eq!(step(&fleet, &first.group, &observed, 50).group.message, None);
 }

@@ -51,9 +51,9 @@ pub(super) fn over(ctx: &mut StepContext<'_>, doing: &str) -> bool {
 fn never_came_up(ctx: &mut StepContext<'_>, failure: &Failure) {
     let has_launched = launch::has_launched(ctx);
     if has_launched {
-        fail::give_up_failed(ctx, failure)
+        fail::give_up_failed(ctx, failure);
     } else {
-        fail::give_up(ctx, failure)
+        fail::give_up(ctx, failure);
     }
     if let Some(blamed) = &mut ctx.blamed {
         blamed.served |= has_launched;

@@ -170,7 +170,9 @@ fn parse(words: &[&Word], positional: bool) -> Vllm {
         vllm.data_placement = texts.collect();
     } else {
         vllm.rest.extend(texts);
-        data_placement.into_iter().for_each(|word| vllm.take_odd(word));
+        for word in data_placement {
+            vllm.take_odd(word);
+        }
     }
     vllm
 }

@@ -269,8 +269,9 @@ fn pods_on_the_nodes_network_find_the_head() {
 #[test]
 fn a_model_without_a_version_of_ray_has_no_tokens() {
     let rayless = migrated(&fleet()).0;
-    let warned =
-        |fleet: &Value| found(&[fleet.clone()]).iter().filter(|it| it.rule.id() == "no-ray-version").count();
+    let warned = |fleet: &Value| {
+        found(std::slice::from_ref(fleet)).iter().filter(|it| it.rule.id() == "no-ray-version").count()
+    };
     assert_eq!(warned(&rayless), 1);
     for (field, value) in [("rayVersion", json!("2.60.0")), ("authOptions", json!({"mode": "disabled"}))] {
         let mut decided = rayless.clone();

@@ -350,6 +350,21 @@ mod tests {
     }
 
     #[test]
+    fn files_are_given_as_to_kubectl_or_alone() {
+        for line in ["lint a b", "lint -f a -f b", "lint a --filename b", "lint -f a b"] {
+            let Command::Lint(args) = parse(line).unwrap().command else { panic!("{line}") };
+            assert_eq!(args.all().len(), 2, "{line}");
+        }
+        for line in ["migrate a", "migrate -f a", "migrate --filename=a"] {
+            let Command::Migrate(args) = parse(line).unwrap().command else { panic!("{line}") };
+            assert_eq!(args.manifest(), std::path::Path::new("a"), "{line}");
+        }
+        for line in ["lint", "migrate", "migrate a -f b"] {
+            assert_eq!(parse(line).unwrap_err().exit_code(), 2, "{line}");
+        }
+    }
+
+    #[test]
     fn usage_errors_exit_with_2() {
         for line in [
             "",

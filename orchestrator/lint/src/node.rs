@@ -1,6 +1,7 @@
 //! Values of YAML or JSON with the line and column of each. What is done with them is other modules' business.
 
 use std::fmt;
+use std::ops::Range;
 
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
@@ -22,6 +23,8 @@ pub struct Node {
 pub enum Kind {
     /// A text, a number, true, false or nothing.
     Scalar(Value),
+    /// A plain scalar that looks like a float and is none of 64 bits, by its bytes in the text. The reader settles what it is.
+    Beyond(Range<usize>),
     /// A list.
     List(Vec<Node>),
     /// An object, with every key as often as it is written.
@@ -44,6 +47,7 @@ impl Node {
     pub fn value(&self) -> Value {
         match &self.kind {
             Kind::Scalar(value) => value.clone(),
+            Kind::Beyond(_) => Value::Null,
             Kind::List(items) => items.iter().map(Self::value).collect(),
             Kind::Object(fields) => {
                 let fields = fields.iter().map(|field| (field.key.clone(), field.node.value()));
@@ -55,7 +59,12 @@ impl Node {
 
 impl<'de> Deserialize<'de> for Node {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let Spanned { value, defined, .. } = Spanned::<Kind>::deserialize(deserializer)?;
+        let Spanned { mut value, defined, .. } = Spanned::<Kind>::deserialize(deserializer)?;
+        if let Kind::Beyond(range) = &mut value {
+            let number = |of: Option<u64>| of.and_then(|of| usize::try_from(of).ok()).unwrap_or_default();
+            let (start, length) = (number(defined.span().byte_offset()), number(defined.span().byte_len()));
+            *range = start..start.saturating_add(length);
+        }
         Ok(Self { at: Place::new(defined.line(), defined.column()), kind: value })
     }
 }
@@ -96,8 +105,13 @@ impl<'de> Visitor<'de> for AnyKind {
     }
 
     fn visit_f64<E>(self, value: f64) -> Result<Kind, E> {
-        let number = Number::from_f64(value).map(Value::Number);
-        Ok(Kind::Scalar(number.unwrap_or_else(|| Value::String(value.to_string()))))
+        if !value.is_finite() {
+            return Ok(Kind::Beyond(0..0));
+        }
+        // A float without a fraction becomes an integer, as where Go writes it as JSON: `08` is 8, `1e3` is 1000.
+        let text = value.to_string();
+        let whole = text.parse::<u64>().map(Value::from).or_else(|_| text.parse::<i64>().map(Value::from));
+        Ok(Kind::Scalar(whole.unwrap_or_else(|_| Number::from_f64(value).map_or(Value::Null, Value::Number))))
     }
 
     fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Kind, E> {

@@ -24,7 +24,7 @@ fn step<'n, 'p>(node: &'n Node, path: &'p str) -> Option<(Place, &'n Node, &'p s
                 let field = fields.iter().rfind(|field| field.key == inner)?;
                 Some((field.at, &field.node, rest))
             }
-            Kind::Scalar(_) => None,
+            Kind::Scalar(_) | Kind::Beyond(_) => None,
         };
     }
     let Kind::Object(fields) = &node.kind else { return None };

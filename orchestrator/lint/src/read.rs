@@ -1,5 +1,7 @@
 //! From the bytes of a manifest to its objects, with the line and column of every field. Reading is bounded: whatever the bytes are, the
 //! answer is objects or one error with its place. What the objects say is other modules' business.
+//!
+//! Scalars are read as kubectl reads them: YAML 1.1 as sigs.k8s.io/yaml has it (`resolve` in its goyaml.v2/resolve.go), written as JSON.
 
 use rayfleet_text::cut;
 use serde_json::Value;
@@ -105,28 +107,7 @@ impl Object {
 /// # Errors
 /// For bytes that are not such a manifest, or more of it than the bounds allow.
 pub fn read(bytes: &[u8]) -> Result<Manifest, Unreadable> {
-    if bytes.len() > LARGEST {
-        let problem =
-            format!("has {} bytes, at most {LARGEST} are read: give the fleets' own manifest", bytes.len());
-        return Err(Unreadable { at: None, problem });
-    }
-    let text = str::from_utf8(bytes).map_err(|error| Unreadable {
-        at: Some(Place::at_byte(bytes, error.valid_up_to())),
-        problem: "is not UTF-8: save it as UTF-8".to_owned(),
-    })?;
-    if let Some(nul) = bytes.iter().position(|byte| *byte == 0) {
-        let problem = "has a NUL byte, which no YAML and no JSON may have".to_owned();
-        return Err(Unreadable { at: Some(Place::at_byte(bytes, nul)), problem });
-    }
-    let documents: Vec<Node> =
-        serde_saphyr::from_multiple_with_options(text, options()).map_err(|error| {
-            let at = error.location().map(|at| Place::new(at.line(), at.column()));
-            // The parser's own words name the line once more.
-            Unreadable {
-                at,
-                problem: format!("is no YAML: {}", plain(&cut(&error.to_string(), LONGEST_ERROR))),
-            }
-        })?;
+    let documents = documents(bytes, DuplicateKeyPolicy::PassThrough)?;
     let mut objects = Vec::new();
     for (number, node) in documents.into_iter().enumerate() {
         push_objects(number + 1, node, &mut objects);
@@ -141,7 +122,65 @@ pub fn read(bytes: &[u8]) -> Result<Manifest, Unreadable> {
     Ok(Manifest { objects, files: 1 })
 }
 
-fn options() -> serde_saphyr::Options {
+/// The objects of a manifest alone, for whoever sends them on: as [`read`], but a key that is written twice is an error, too.
+///
+/// # Errors
+/// As [`read`], and for such a key.
+pub fn objects(bytes: &[u8]) -> Result<Vec<Value>, Unreadable> {
+    let mut objects = Vec::new();
+    for node in documents(bytes, DuplicateKeyPolicy::Error)? {
+        push_objects(0, node, &mut objects);
+    }
+    Ok(objects.into_iter().map(|object| object.value).collect())
+}
+
+fn documents(bytes: &[u8], duplicates: DuplicateKeyPolicy) -> Result<Vec<Node>, Unreadable> {
+    if bytes.len() > LARGEST {
+        let problem =
+            format!("has {} bytes, at most {LARGEST} are read: give the fleets' own manifest", bytes.len());
+        return Err(Unreadable { at: None, problem });
+    }
+    let text = str::from_utf8(bytes).map_err(|error| Unreadable {
+        at: Some(Place::at_byte(bytes, error.valid_up_to())),
+        problem: "is not UTF-8: save it as UTF-8".to_owned(),
+    })?;
+    if let Some(nul) = bytes.iter().position(|byte| *byte == 0) {
+        let problem = "has a NUL byte, which no YAML and no JSON may have".to_owned();
+        return Err(Unreadable { at: Some(Place::at_byte(bytes, nul)), problem });
+    }
+    let mut documents: Vec<Node> = serde_saphyr::from_multiple_with_options(text, options(duplicates))
+        .map_err(|error| {
+            let at = error.location().map(|at| Place::new(at.line(), at.column()));
+            // The parser's own words name the line once more.
+            Unreadable {
+                at,
+                problem: format!("is no YAML: {}", plain(&cut(&error.to_string(), LONGEST_ERROR))),
+            }
+        })?;
+    documents.iter_mut().try_for_each(|node| settle(node, text))?;
+    Ok(documents)
+}
+
+/// Takes what is too large for a float as text, as kubectl does; infinities and what is no number are refused, as there.
+fn settle(node: &mut Node, text: &str) -> Result<(), Unreadable> {
+    match &mut node.kind {
+        Kind::Scalar(_) => Ok(()),
+        Kind::List(items) => items.iter_mut().try_for_each(|item| settle(item, text)),
+        Kind::Object(fields) => fields.iter_mut().try_for_each(|field| settle(&mut field.node, text)),
+        Kind::Beyond(range) => {
+            let written = text.get(range.clone()).unwrap_or_default().trim();
+            let unsigned = written.trim_start_matches(['+', '-']).trim_start_matches('.');
+            if !unsigned.starts_with(|c: char| c.is_ascii_digit()) {
+                let problem = "has a number that JSON does not have: put it into quotes".to_owned();
+                return Err(Unreadable { at: Some(node.at), problem });
+            }
+            node.kind = Kind::Scalar(Value::from(written));
+            Ok(())
+        }
+    }
+}
+
+fn options(duplicates: DuplicateKeyPolicy) -> serde_saphyr::Options {
     serde_saphyr::options! {
         budget: serde_saphyr::budget! {
             max_reader_input_bytes: Some(LARGEST),
@@ -153,9 +192,10 @@ fn options() -> serde_saphyr::Options {
             max_recorded_anchor_bytes: MOST_TEXT,
             max_recorded_anchor_events: 2 * MOST_NODES,
         },
-        duplicate_keys: DuplicateKeyPolicy::PassThrough,
+        duplicate_keys: duplicates,
         // As kubectl reads `defaultMode: 0644`.
         legacy_octal_numbers: true,
+        non_finite_float_policy: serde_saphyr::NonFiniteFloatPolicy::PassThrough,
         alias_limits: serde_saphyr::alias_limits! {
             max_total_replayed_events: MOST_NODES,
         },

@@ -208,6 +208,11 @@ rules! {
         "`progressDeadlineSeconds: 600` beside `spec.model`."
         "It is AIBrix's default, and counts once there is a model: a rollout whose engines load for longer is reported as stuck."
         "docs/from-aibrix.md";
+    NoRayVersion = "no-ray-version" Warning
+        "A fleet with `spec.model` and without `rayVersion`, whose template does not decide on `authOptions`."
+        "Rayfleet turns Ray's token authentication on by rayVersion, from 2.52 on. Without it whoever reaches a pod of the group has Ray's \
+         dashboard and API, by which anything can be run there."
+        "docs/security.md, Tokens; orchestrator/src/kubernetes/build.rs: authenticate";
     RollbackAnnotation = "rollback-annotation" Warning
         "The annotation `deprecated.deployment.rollback.to`."
         "AIBrix rolls back by it, Rayfleet does not read it."

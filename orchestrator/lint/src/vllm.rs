@@ -18,12 +18,18 @@ pub(crate) struct Vllm {
     pub(crate) data: u32,
     /// Port, if one is given.
     pub(crate) port: Option<u16>,
+    /// Address on which it listens, if that is not every one.
+    pub(crate) host: Option<String>,
+    /// Where data-parallel engines on Ray lie and meet: what the size in the model block says, or Rayfleet sets.
+    pub(crate) data_placement: Vec<String>,
     /// All further arguments.
     pub(crate) rest: Vec<String>,
     /// Variables that are set before the command.
     pub(crate) env: Vec<(String, String)>,
     /// What of it only the container, or only a person, can resolve.
     pub(crate) odd: Vec<String>,
+    /// Ray starts its data-parallel engines.
+    data_on_ray: bool,
 }
 
 /// A command that starts an engine.
@@ -57,6 +63,17 @@ const OF_ONE_VALUE: [&str; 12] = [
     "model",
     "distributed-executor-backend",
     "host",
+];
+/// Options of one value that say where data-parallel engines lie and meet (`vllm/engine/arg_utils.py`).
+const DATA_PLACEMENT: [&str; 8] = [
+    "data-parallel-size-local",
+    "dpl",
+    "data-parallel-address",
+    "dpa",
+    "data-parallel-rpc-port",
+    "dpp",
+    "data-parallel-start-rank",
+    "dpr",
 ];
 /// Port of the server without `--port`.
 const PORT: u16 = 8000;
@@ -119,7 +136,13 @@ fn parse(words: &[&Word], positional: bool) -> Vllm {
         vllm.take_odd(model);
         vllm.source = Some(model.text.clone());
     }
+    let mut data_placement: Vec<&Word> = Vec::new();
     while let Some(word) = words.next() {
+        if let Some(inline) = data_placed(&word.text) {
+            data_placement.push(word);
+            data_placement.extend(words.next_if(|word| !inline && !is_option(&word.text)));
+            continue;
+        }
         vllm.take_odd(word);
         let (option, inline) = match word.text.split_once('=') {
             Some((option, value)) if is_option(&word.text) => (option, Some(value.to_owned())),
@@ -142,7 +165,23 @@ fn parse(words: &[&Word], positional: bool) -> Vllm {
         }
         vllm.set(&name, values, option);
     }
+    let texts = data_placement.iter().map(|word| word.text.clone());
+    if vllm.data > 1 && vllm.data_on_ray {
+        vllm.data_placement = texts.collect();
+    } else {
+        vllm.rest.extend(texts);
+        for word in data_placement {
+            vllm.take_odd(word);
+        }
+    }
     vllm
+}
+
+/// Whether a word is an option of [`DATA_PLACEMENT`], and then whether its value is in it.
+fn data_placed(text: &str) -> Option<bool> {
+    let (option, inline) = text.split_once('=').map_or((text, false), |(option, _)| (option, true));
+    let name = option.trim_start_matches('-').replace('_', "-");
+    (is_option(option) && DATA_PLACEMENT.contains(&name.as_str())).then_some(inline)
 }
 
 impl Vllm {
@@ -172,9 +211,15 @@ impl Vllm {
                 self.source = Some(value.clone());
                 Some(())
             }
-            // Ray is where Rayfleet runs it, and all addresses are where it listens.
-            "distributed-executor-backend" | "data-parallel-backend" | "dpb" => {
-                (value == "ray").then_some(())
+            // Ray is where Rayfleet runs it.
+            "distributed-executor-backend" => (value == "ray").then_some(()),
+            "data-parallel-backend" | "dpb" => {
+                self.data_on_ray = value == "ray";
+                self.data_on_ray.then_some(())
+            }
+            "host" => {
+                self.host = Some(value.clone()).filter(|host| !["0.0.0.0", "::"].contains(&host.as_str()));
+                Some(())
             }
             _ => Some(()),
         };
@@ -230,6 +275,24 @@ mod tests {
         let experts = vllm("vllm serve m -tp 8 -dp 2 --data-parallel-backend=ray --enable-expert-parallel");
         assert_eq!((experts.data, experts.engine_ranks(), experts.ranks()), (2, 8, 16));
         assert_eq!((experts.rest, experts.odd), (vec!["--enable-expert-parallel".to_owned()], Vec::new()));
+    }
+
+    #[test]
+    fn where_data_parallel_engines_lie_goes_with_their_size_on_ray() {
+        let places =
+            "-dpl 1 --data-parallel-address $(LWS_LEADER_ADDRESS) --data_parallel_rpc_port=13345 -dpr $START";
+        let found = vllm(&format!("vllm serve m -dp 2 {places} --data-parallel-backend=ray -tp 8 --seed 1"));
+        assert_eq!((found.data, found.tensor, found.odd.len()), (2, 8, 0));
+        assert_eq!(
+            (found.data_placement.join(" "), found.rest.join(" ")),
+            (places.into(), "--seed 1".into())
+        );
+        for other in ["-dp 2", "-dpb ray", "-dp $N -dpb ray"] {
+            let found = vllm(&format!("vllm serve m {other} {places}"));
+            assert!(found.data_placement.is_empty() && found.odd.contains(&"$START".to_owned()), "{other}");
+        }
+        let found = vllm("vllm serve m -dp 2 -dpb ray --data-parallel-hybrid-lb");
+        assert_eq!(found.rest, ["--data-parallel-hybrid-lb"], "refused where the fleet is validated");
     }
 
     #[test]

@@ -7,7 +7,7 @@ use crate::gpu::Gpu;
 use crate::model::{Layer, Model};
 use crate::overhead::{Overhead, Step, link_warning};
 use crate::parameters;
-use crate::rank::{Indivisible, RankMemory, Weights, checkpoint};
+use crate::rank::{Indivisible, RankMemory, Ranks, Weights, checkpoint};
 use crate::shape::{Shape, shapes};
 use crate::stages::stages;
 
@@ -192,9 +192,10 @@ pub fn choose(model: &Model, gpu: &Gpu, demand: &Demand) -> Choice {
     };
     let room = Room { model, demand: &asked, context, step, usable: gpu.usable(asked.utilization_permille) };
 
+    let data = asked.data.unwrap_or(1).max(1);
     let (mut weights, mut refused) = (Vec::new(), Vec::new());
     for tensor in (1..=per_node).rev().filter(|tensor| per_node.is_multiple_of(*tensor)) {
-        match Weights::of(model, u64::from(tensor)) {
+        match Weights::on(model, Ranks { tensor: tensor.into(), data: data.into() }) {
             Ok(found) => weights.push((tensor, found)),
             Err(why) => refused.push(Refused { tensor, why }),
         }
@@ -206,7 +207,7 @@ pub fn choose(model: &Model, gpu: &Gpu, demand: &Demand) -> Choice {
         if chosen.as_ref().is_some_and(|fit| nodes > fit.shape.nodes + 1) {
             break;
         }
-        let mut fits = shapes(&weights, nodes, per_node, model.layers.len(), asked.data.unwrap_or(1).max(1))
+        let mut fits = shapes(&weights, nodes, per_node, model.layers.len(), data)
             .filter(|(shape, _)| asked.asks_for(*shape))
             .map(|(shape, weights)| room.fit(shape, weights))
             .collect::<Vec<_>>();
@@ -246,8 +247,8 @@ fn notes(model: &Model, gpu: &Gpu, demand: &Demand, chosen: Option<&Fit>) -> Vec
     let mut notes: Vec<String> = link_warning(gpu, tensor).into_iter().collect();
     if let (Some(data), experts @ 1..) = (demand.data.filter(|data| *data > 1), model.experts()) {
         notes.push(format!(
-            "{data} engines share the {experts} experts: every layer exchanges tokens between all ranks, in buffers that are \
-             not counted"
+            "{data} engines share the {experts} experts: every layer exchanges tokens between all ranks, and a rank has room for \
+             those of all engines"
         ));
     } else if model.experts() > 0 && chosen.is_some_and(|fit| fit.shape.nodes > 1) {
         let note = "stages run over any network; with a fast one between nodes --data 2 has engines share the experts instead";
@@ -279,6 +280,7 @@ impl Room<'_> {
         let count = u32::try_from(self.model.layers.len()).unwrap_or(u32::MAX);
         let ranges = stages(count, shape.pipeline);
         let tensor = u64::from(shape.tensor);
+        let split = Ranks { tensor, data: shape.data.into() };
         let in_flight = self.step.in_flight(shape.pipeline);
         let need =
             |layers: &[Layer], context: u64| cache::need(layers, tensor, self.demand.kv, context, in_flight);
@@ -290,8 +292,8 @@ impl Room<'_> {
                 let mut stage = Stage {
                     first_layer: range.start,
                     layers: range.end - range.start,
-                    weights: self.weights(weights, range, shape),
-                    overhead: Overhead::of(self.model, layers, (tensor, last), self.step),
+                    weights: weights.stage(range),
+                    overhead: Overhead::of(self.model, layers, (split, last), self.step),
                     cache: need(layers, self.context),
                     cache_bytes: 0,
                     usable: self.usable,
@@ -319,15 +321,6 @@ impl Room<'_> {
             longest_context: longest(self.context, holds),
             stages,
         }
-    }
-
-    fn weights(&self, weights: &Weights, range: &std::ops::Range<u32>, shape: Shape) -> RankMemory {
-        let whole = weights.stage(range);
-        if shape.data == 1 {
-            return whole;
-        }
-        let ranks = u64::from(shape.data) * u64::from(shape.tensor);
-        whole.with_shared_experts(u64::from(shape.tensor), self.model.experts(), ranks)
     }
 
     fn layers(&self, range: &std::ops::Range<u32>) -> &[Layer] {
@@ -432,8 +425,8 @@ mod tests {
         let experts = |fit: &Fit| fit.stages[0].weights.weights[&crate::model::Group::Experts];
         assert_eq!((alone.shape.nodes, alone.shape.pipeline), (1, 1));
         assert_eq!(experts(&fit), experts(&alone) / 2, "256 experts over 16 ranks in place of 8");
-        let others = |fit: &Fit| fit.stages[0].weights.bytes() - experts(fit);
-        assert_eq!(others(&fit), others(&alone), "each engine has its own attention");
+        let attention = |fit: &Fit| fit.stages[0].weights.weights[&crate::model::Group::Attention];
+        assert_eq!(attention(&fit), attention(&alone), "each engine has its own attention");
         assert!(fit.sequences > 2 * alone.sequences, "{} and {}", fit.sequences, alone.sequences);
         assert!(shared.notes.iter().any(|note| note.starts_with("2 engines share the 256 experts")));
         assert_eq!(
@@ -441,6 +434,26 @@ mod tests {
             None,
             "16 GPUs are no 3 engines of 8"
         );
+    }
+
+    /// vLLM issue 20228: this ends with "CUDA out of memory" (`--data-parallel-size 16 --tensor-parallel-size 1
+    /// --enable-expert-parallel --max-model-len 8192 --gpu-memory-utilization 0.98` on two nodes of eight H100).
+    #[test]
+    fn what_ran_out_of_memory_with_the_tokens_of_all_engines_does_not_fit() {
+        let demand = Demand {
+            context: Some(8192),
+            data: Some(16),
+            tensor: Some(1),
+            utilization_permille: 980,
+            most_nodes: 2,
+            ..Demand::default()
+        };
+        let found = choice("deepseek-r1", "h100", &demand);
+        let nearest = found.alternatives.first().unwrap();
+        assert!(found.chosen.is_none() && nearest.missing > 0, "{:?}", found.chosen);
+        let step = Some(Step { tokens: 1024, sequences: 256 });
+        let smaller = choice("deepseek-r1", "h100", &Demand { step, ..demand });
+        assert!(smaller.chosen.is_some(), "fewer tokens in a step need less");
     }
 
     #[test]

@@ -5,6 +5,7 @@ use serde::Serialize;
 
 use crate::gpu::{Gpu, Link};
 use crate::model::{Attention, FeedForward, Layer, Model};
+use crate::rank::Ranks;
 
 /// CUDA context, libraries, CUDA graphs and what fragments: 3.5 GiB (`other_mem` in every system file of
 /// ai-dynamo/aiconfigurator 095f58a, raised from a measured 551 MB "for safer deployment").
@@ -68,17 +69,16 @@ impl Overhead {
     }
 
     /// What a rank needs that has these layers.
-    pub fn of(model: &Model, layers: &[Layer], (tensor, last): (u64, bool), step: Step) -> Self {
-        let tensor = tensor.max(1);
-        let widest = layers.iter().map(|layer| width(model, layer, tensor)).max().unwrap_or(0);
+    pub fn of(model: &Model, layers: &[Layer], (ranks, last): (Ranks, bool), step: Step) -> Self {
+        let widest = layers.iter().map(|layer| width(model, layer, ranks)).max().unwrap_or(0);
         // Input, residual, and one of each for what comes out, per stream.
         let residual = model.hidden.saturating_mul(4).saturating_mul(model.streams);
         let numbers = residual.saturating_add(widest).saturating_mul(step.tokens);
         Self {
             activation: numbers.saturating_mul(2).max(LEAST_ACTIVATION),
             logits: if last { step.sequences.saturating_mul(model.vocabulary).saturating_mul(10) } else { 0 },
-            communication: match tensor {
-                1 => 0,
+            communication: match ranks.tensor.saturating_mul(ranks.data) {
+                0 | 1 => 0,
                 2 => COMMUNICATION[0],
                 _ => COMMUNICATION[1],
             },
@@ -87,10 +87,16 @@ impl Overhead {
     }
 }
 
-/// Numbers that a token has in the widest part of a layer, on one rank: queries, keys, values and output of
+/// Numbers that a token of a step has in the widest part of a layer, on one rank: queries, keys, values and output of
 /// attention, or what goes in and out of each of its experts (`moe_problem_size` of vLLM's Triton experts:
 /// one buffer for the wider of gate-and-up and output, one for what the activation leaves).
-fn width(model: &Model, layer: &Layer, tensor: u64) -> u64 {
+///
+/// With data parallelism experts are whole, and each rank has those buffers for the tokens of all engines, with what
+/// is gathered and what is scattered again: it cannot know how many are its own (`M_full` in
+/// `vllm/model_executor/layers/fused_moe/modular_kernel.py`, which no longer cuts it into chunks;
+/// `allgather_reducescatter` is the default of `all2all_backend` in `vllm/config/parallel.py`).
+fn width(model: &Model, layer: &Layer, ranks: Ranks) -> u64 {
+    let tensor = ranks.tensor.max(1);
     let attention = match &layer.attention {
         Attention::Grouped(found) => (3 * found.heads / tensor + 2 * found.kv_heads) * found.head_dim,
         Attention::Latent(found) => {
@@ -105,8 +111,14 @@ fn width(model: &Model, layer: &Layer, tensor: u64) -> u64 {
     let feed_forward = match &layer.feed_forward {
         FeedForward::Dense { intermediate, .. } => 3 * intermediate / tensor,
         FeedForward::Experts(found) => {
-            let part = found.intermediate / tensor;
-            found.per_token.saturating_mul((2 * part).max(model.hidden) + part) + 3 * found.shared / tensor
+            let shared = 3 * found.shared / tensor;
+            let buffers = |part: u64| found.per_token.saturating_mul((2 * part).max(model.hidden) + part);
+            if ranks.data > 1 {
+                let gathered = buffers(found.intermediate).saturating_add(2 * model.hidden);
+                gathered.saturating_mul(ranks.data).saturating_add(shared)
+            } else {
+                buffers(found.intermediate / tensor).saturating_add(shared)
+            }
         }
     };
     attention.max(feed_forward)
@@ -139,7 +151,8 @@ mod tests {
         let catalogue = Catalogue::embedded().unwrap();
         let model = catalogue.model("deepseek-r1", None).unwrap();
         let step = Step { tokens: 8192, sequences: 1024 };
-        let of = |last: bool| Overhead::of(&model, &model.layers, (8, last), step);
+        let ranks = Ranks { tensor: 8, data: 1 };
+        let of = |last: bool| Overhead::of(&model, &model.layers, (ranks, last), step);
         assert_eq!((of(false).logits, of(true).logits), (0, 1024 * 129_280 * 10));
         // Eight experts a token: 8 × (7168 + 256), one shared of 2048 over 8 ranks; four vectors of 7168.
         assert_eq!(of(true).activation, 8192 * 2 * (8 * (7168 + 256) + 3 * 256 + 4 * 7168));
@@ -147,11 +160,25 @@ mod tests {
     }
 
     #[test]
+    fn whole_experts_have_the_tokens_of_all_engines() {
+        let catalogue = Catalogue::embedded().unwrap();
+        let model = catalogue.model("deepseek-r1", None).unwrap();
+        let step = Step { tokens: 8192, sequences: 1024 };
+        let of = |tensor, data| Overhead::of(&model, &model.layers, (Ranks { tensor, data }, false), step);
+        // Eight experts a token: 8 × (7168 + 2048), gathered and scattered, of 16 engines; one shared; four vectors.
+        let experts = 16 * (8 * (7168 + 2048) + 2 * 7168);
+        assert_eq!(of(1, 16).activation, 8192 * 2 * (experts + 3 * 2048 + 4 * 7168));
+        let communication =
+            [(1, 1), (1, 2), (1, 16), (2, 8)].map(|(tensor, data)| of(tensor, data).communication);
+        assert_eq!(communication, [0, 358_612_992, 411_041_792, 411_041_792]);
+    }
+
+    #[test]
     fn the_widest_part_of_a_layer_counts() {
         let catalogue = Catalogue::embedded().unwrap();
         let widest = |name: &str, layer: usize, tensor: u64| {
             let model = catalogue.model(name, None).unwrap();
-            width(&model, &model.layers[layer], tensor)
+            width(&model, &model.layers[layer], Ranks { tensor, data: 1 })
         };
         assert_eq!(widest("llama-3.1-405b", 0, 8), 3 * 53_248 / 8);
         assert_eq!(widest("qwen3-235b", 0, 8), 8 * (4096 + 192));
@@ -169,7 +196,7 @@ mod tests {
             "intermediate_size": 64,
         });
         let model = Model::from_config(&config, None).unwrap();
-        assert_eq!(width(&model, &model.layers[0], 2), (3 * 8 + 2 * 2) * 8);
+        assert_eq!(width(&model, &model.layers[0], Ranks { tensor: 2, data: 1 }), (3 * 8 + 2 * 2) * 8);
         assert_eq!(widest("gpt-oss-120b", 0, 1), 4 * (2 * 2880 + 2880));
     }
 

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use regex::{Regex, RegexBuilder};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use crate::config::{ConfigError, Fields};
 use crate::precision::Precision;
@@ -19,6 +19,10 @@ pub struct Quantization {
     pub name: String,
     /// Of what is not quantised.
     pub plain: Precision,
+    /// The same in the checkpoint: vLLM halves float32 when it loads it.
+    pub stored: Precision,
+    /// The checkpoint has scales for a cache in FP8, which vLLM then takes by itself.
+    pub fp8_cache: bool,
     linear: Precision,
     experts: Precision,
     ignored: Ignored,
@@ -32,13 +36,14 @@ struct Ignored {
 }
 
 impl Quantization {
-    /// All weights in the type that the file declares.
+    /// All weights in the type that the file declares; float32 is loaded in two bytes all the same (`_resolve_auto_dtype` in
+    /// `vllm/config/model.py`).
     pub(crate) fn none(outer: Fields<'_>, fields: Fields<'_>) -> Result<Self, ConfigError> {
         let declared = ["dtype", "torch_dtype"]
             .into_iter()
             .find_map(|name| fields.text(name).or(outer.text(name)))
             .unwrap_or("bfloat16");
-        let plain = match declared {
+        let stored = match declared {
             "bfloat16" | "float16" => Precision::Half,
             "float32" => Precision::Single,
             other => {
@@ -49,11 +54,12 @@ impl Quantization {
                 ));
             }
         };
-        Ok(Self::of(declared, plain, plain, plain, Ignored::default()))
+        let half = Precision::Half;
+        Ok(Self { stored, ..Self::of(declared, half, half, half, Ignored::default()) })
     }
 
     fn of(name: &str, plain: Precision, linear: Precision, experts: Precision, ignored: Ignored) -> Self {
-        Self { name: name.to_owned(), plain, linear, experts, ignored }
+        Self { name: name.to_owned(), plain, stored: plain, fp8_cache: false, linear, experts, ignored }
     }
 
     /// What `quantization_config` says; `model` holds fields of some families beside it.
@@ -65,22 +71,32 @@ impl Quantization {
         // hf_quant_config.json nests it once more, and names no method.
         let fields = Fields::new(map.get("quantization").and_then(Value::as_object).unwrap_or(map), PATH);
         let method = fields.text("quant_method").unwrap_or("modelopt");
-        let ignored = Ignored::read(fields)?;
+        let mut ignored = Ignored::read(fields)?;
+        let mut fp8_cache = false;
         let (name, linear, experts) = match method {
             "fp8" => fp8(fields, model)?,
             "fbgemm_fp8" => ("fp8", Precision::Fp8Channel, Precision::Fp8Channel),
             // vLLM quantises experts alone (quantization/mxfp4.py).
             "mxfp4" => ("mxfp4", Precision::Half, Precision::Mxfp4),
-            "modelopt" => modelopt(fields)?,
+            "modelopt" => {
+                fp8_cache = has_fp8_cache(fields);
+                modelopt(fields)?
+            }
             "compressed-tensors" => compressed_tensors(fields)?,
             "gptq" | "awq" | "auto-round" => {
-                let group = fields.number_or("group_size", 0, 1 << 16).unwrap_or(0);
-                let bits = fields.number("bits", 8)?;
+                let named = |old: &'static str, new| {
+                    if method == "awq" && fields.get(old).is_some() { old } else { new }
+                };
+                let group = fields.number_or(named("q_group_size", "group_size"), 0, 1 << 16).unwrap_or(0);
+                let bits = fields.number(named("w_bit", "bits"), 8)?;
+                if method == "gptq" {
+                    dynamic(fields, (bits, group), &mut ignored)?;
+                }
                 ("int", Precision::Int { bits, group }, Precision::Int { bits, group })
             }
             other => return Err(unknown(fields, "quant_method", other)),
         };
-        Ok(Self::of(name, Precision::Half, linear, experts, ignored))
+        Ok(Self { fp8_cache, ..Self::of(name, Precision::Half, linear, experts, ignored) })
     }
 
     /// Precision of the linear layer with this name, as in `model.layers.3.mlp.down_proj`.
@@ -131,13 +147,50 @@ fn modelopt(fields: Fields<'_>) -> Result<Named, ConfigError> {
     })
 }
 
-/// One scheme for all linear layers; files with several are refused.
+/// As `get_kv_cache_quant_algo_string` in `vllm/utils/torch_utils.py`.
+fn has_fp8_cache(fields: Fields<'_>) -> bool {
+    let Some(scheme) = fields.object("kv_cache_scheme") else {
+        return fields.text("kv_cache_quant_algo").is_some_and(|name| name.eq_ignore_ascii_case("fp8"));
+    };
+    let has = |name: &str, wanted: Value| scheme.get(name) == Some(&wanted);
+    has("dynamic", false.into()) && has("num_bits", 8.into()) && has("type", "float".into())
+}
+
+/// Rules by name that replace GPTQ's settings, in the order of the file: `-:` leaves a module as it is, others may only say again
+/// what the file says anyway (`get_dynamic_override` in `vllm/model_executor/layers/quantization/utils/gptq_utils.py`).
+fn dynamic(fields: Fields<'_>, (bits, group): (u64, u64), ignored: &mut Ignored) -> Result<(), ConfigError> {
+    for (pattern, rule) in fields.object("dynamic").into_iter().flatten() {
+        let refused = |problem: &str| {
+            let problem = format!("\"{pattern}\" {problem}");
+            let cure = "give the shape by hand: only rules with -: that leave modules as they are can be reckoned with";
+            fields.error("dynamic", problem, cure)
+        };
+        if let Some(expression) = pattern.strip_prefix("-:") {
+            ignored.expression(expression).map_err(|problem| refused(&problem))?;
+            continue;
+        }
+        let same = |name: &str, wanted: u64| {
+            rule.get(name).is_none_or(|found| {
+                found.as_u64() == Some(wanted) || found.as_i64().is_some_and(|found| found < 0 && wanted == 0)
+            })
+        };
+        if !rule.is_object() || !same("bits", bits) || !same("group_size", group) {
+            return Err(refused("has other settings than the rest"));
+        }
+    }
+    Ok(())
+}
+
+/// One scheme for all linear layers; files with several are refused, and such as name the layers that have it.
 fn compressed_tensors(fields: Fields<'_>) -> Result<Named, ConfigError> {
     let cure = "give the shape by hand: only checkpoints with one scheme are known";
     let groups = fields.object("config_groups").map(Map::values).into_iter().flatten().collect::<Vec<_>>();
     let [group] = groups.as_slice() else {
         return Err(fields.error("config_groups", format!("has {} schemes", groups.len()), cure));
     };
+    if group.get("targets").is_some_and(|targets| *targets != json!(["Linear"])) {
+        return Err(fields.error("config_groups", "has targets other than [\"Linear\"]", cure));
+    }
     let Some(weights) = group.get("weights").and_then(Value::as_object) else {
         return Err(fields.error("config_groups", "has no weights", cure));
     };
@@ -240,8 +293,6 @@ fn one_word(name: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     fn read(config: &Value, beside: &Value) -> Result<Quantization, ConfigError> {
@@ -319,6 +370,7 @@ mod tests {
         assert_eq!(of(json!({"quant_method": "modelopt", "quant_algo": "MXFP8"})), same(Precision::Mxfp8));
         let int = Precision::Int { bits: 4, group: 128 };
         assert_eq!(of(json!({"quant_method": "gptq", "bits": 4, "group_size": 128})), same(int));
+        assert_eq!(of(json!({"quant_method": "awq", "w_bit": 4, "q_group_size": 128})), same(int));
         let tensors = |weights: Value| {
             of(json!({"quant_method": "compressed-tensors", "config_groups": {"g": {"weights": weights}}})).0
         };
@@ -332,6 +384,60 @@ mod tests {
         );
         assert_eq!(tensors(json!({"num_bits": 4, "type": "float", "group_size": 16})), Precision::Nvfp4);
         assert_eq!(tensors(json!({"num_bits": 4, "type": "float", "group_size": 32})), Precision::Mxfp4);
+    }
+
+    #[test]
+    fn rules_of_gptq_leave_modules_as_they_are() {
+        let gptq = |dynamic: Value| json!({"quant_method": "gptq", "bits": 4, "group_size": 128, "dynamic": dynamic});
+        let rules = gptq(
+            json!({"lm_head": {}, "+:.*up_proj": {"bits": 4}, "-:.*attn.*": {}, "-:.*shared_expert.*": {}}),
+        );
+        let int = Precision::Int { bits: 4, group: 128 };
+        assert_eq!(precision(&rules, "model.layers.0.self_attn.q_proj", false), Precision::Half);
+        assert_eq!(precision(&rules, "model.layers.0.mlp.shared_experts.up_proj", false), Precision::Half);
+        assert_eq!(precision(&rules, "model.layers.0.mlp.experts.up_proj", true), int);
+        for other in [json!({"bits": 8}), json!({"group_size": 32}), json!({"group_size": -1}), json!(false)]
+        {
+            let error = read(&gptq(json!({"-:.*gate.*": {}, "+:.*down.*": other})), &json!({})).unwrap_err();
+            assert_eq!(error.field, "quantization_config.dynamic");
+            assert!(error.problem.contains("+:.*down.*"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_scheme_for_some_layers_alone_is_refused() {
+        let tensors = |targets: Value| {
+            let weights = json!({"num_bits": 4, "type": "int", "group_size": 32});
+            let groups = json!({"g": {"targets": targets, "weights": weights}});
+            read(&json!({"quant_method": "compressed-tensors", "config_groups": groups}), &json!({}))
+        };
+        assert!(tensors(json!(["Linear"])).is_ok());
+        for targets in [json!(["re:.*experts.*"]), json!(["Linear", "x"]), json!([])] {
+            assert_eq!(tensors(targets).unwrap_err().field, "quantization_config.config_groups");
+        }
+    }
+
+    #[test]
+    fn a_cache_in_fp8_is_what_the_checkpoint_has_scales_for() {
+        let of = |config: Value| read(&config, &json!({})).unwrap().fp8_cache;
+        let scheme = |bits: u64| json!({"type": "float", "num_bits": bits, "dynamic": false});
+        assert!(of(json!({"quantization": {"quant_algo": "NVFP4", "kv_cache_quant_algo": "FP8"}})));
+        assert!(of(json!({"quant_method": "modelopt", "quant_algo": "FP8", "kv_cache_scheme": scheme(8)})));
+        assert!(!of(json!({"quantization": {"quant_algo": "NVFP4", "kv_cache_quant_algo": null}})));
+        assert!(!of(json!({"quant_method": "modelopt", "quant_algo": "FP8", "kv_cache_scheme": scheme(4)})));
+        assert!(
+            !of(json!({"quant_method": "fp8", "kv_cache_quant_algo": "FP8"})),
+            "vLLM asks modelopt's alone"
+        );
+    }
+
+    #[test]
+    fn float32_is_loaded_in_two_bytes() {
+        let file = json!({"torch_dtype": "float32"});
+        let fields = Fields::new(file.as_object().unwrap(), "");
+        let read = Quantization::none(fields, fields).unwrap();
+        assert_eq!((read.plain, read.stored), (Precision::Half, Precision::Single));
+        assert_eq!((read.name.as_str(), read.linear("a", true)), ("float32", Precision::Half));
     }
 
     #[test]

@@ -74,23 +74,37 @@ impl RankMemory {
         self.weights.values().fold(self.derived, |sum, bytes| sum.saturating_add(*bytes))
     }
 
-    /// Where `ranks` share the `experts` of each layer whole, in place of `tensor` ranks that have a part of each:
-    /// what the rank with the most of them has.
-    #[must_use]
-    pub(crate) fn with_shared_experts(mut self, tensor: u64, experts: u64, ranks: u64) -> Self {
-        if let Some(bytes) = self.weights.get_mut(&Group::Experts) {
-            let most = experts.div_ceil(ranks.max(1));
-            *bytes = bytes.saturating_mul(tensor).div_ceil(experts.max(1)).saturating_mul(most);
-        }
-        self
-    }
-
     fn add(&mut self, other: &Self) {
         for (group, bytes) in &other.weights {
             let sum = self.weights.entry(*group).or_default();
             *sum = sum.saturating_add(*bytes);
         }
         self.derived = self.derived.saturating_add(other.derived);
+    }
+}
+
+/// How the ranks of a stage divide a model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ranks {
+    /// Tensor ranks of an engine, at least one.
+    pub tensor: u64,
+    /// Data-parallel engines, at least one. With more the ranks of all of them share the experts of each layer whole
+    /// (`--enable-expert-parallel`: `FusedMoEParallelConfig.make` in `vllm/model_executor/layers/fused_moe/config.py`).
+    pub data: u64,
+}
+
+impl Ranks {
+    /// How a rank has a matrix, and how many copies of it: of whole experts as many as the rank with the most of them. Shared experts
+    /// are whole on every rank then (`disable_tp=is_sequence_parallel` in `vllm/model_executor/models/deepseek_v2.py` and others,
+    /// by `use_sequence_parallel_moe` in `vllm/config/parallel.py`).
+    fn of(self, matrix: &Matrix) -> (Split, u64) {
+        match matrix.group {
+            Group::Experts if self.data > 1 => {
+                (Split::Whole, matrix.copies.div_ceil(self.tensor.saturating_mul(self.data).max(1)))
+            }
+            Group::SharedExperts if self.data > 1 => (Split::Whole, matrix.copies),
+            _ => (matrix.split, matrix.copies),
+        }
     }
 }
 
@@ -105,14 +119,20 @@ pub struct Weights {
 }
 
 impl Weights {
-    /// What a rank holds if each stage has `tensor` of them.
+    /// What a rank holds if each stage has `tensor` of them, of one engine.
     pub fn of(model: &Model, tensor: u64) -> Result<Self, Indivisible> {
-        let tensor = tensor.max(1);
+        Self::on(model, Ranks { tensor, data: 1 })
+    }
+
+    /// What a rank holds.
+    pub fn on(model: &Model, ranks: Ranks) -> Result<Self, Indivisible> {
+        let tensor = ranks.tensor.max(1);
+        let ranks = Ranks { tensor, ..ranks };
         let mut layers = Vec::with_capacity(model.layers.len());
         for (index, layer) in model.layers.iter().enumerate() {
             heads(&layer.attention, tensor)?;
             let matrices = parameters::layer_matrices(model, layer);
-            let mut memory = memory(model, &matrices, &format!("model.layers.{index}."), tensor)?;
+            let mut memory = memory(model, &matrices, &format!("model.layers.{index}."), ranks)?;
             if let Attention::Latent(found) = &layer.attention {
                 let expanded = found.heads / tensor * (found.nope + found.value);
                 memory.derived = expanded.saturating_mul(found.kv_rank).saturating_mul(2);
@@ -127,10 +147,10 @@ impl Weights {
         };
         Ok(Self {
             layers,
-            first: memory(model, &parameters::first(model), "", tensor)?,
-            last: memory(model, &last, "", tensor)?,
-            tied: memory(model, &tied, "", tensor)?,
-            everywhere: memory(model, &parameters::everywhere(model), "", tensor)?,
+            first: memory(model, &parameters::first(model), "", ranks)?,
+            last: memory(model, &last, "", ranks)?,
+            tied: memory(model, &tied, "", ranks)?,
+            everywhere: memory(model, &parameters::everywhere(model), "", ranks)?,
         })
     }
 
@@ -158,7 +178,9 @@ impl Weights {
 pub fn checkpoint(model: &Model) -> u64 {
     let sum = |matrices: &[Matrix], prefix: &str| {
         matrices.iter().fold(0u64, |sum, matrix| {
-            let bytes = precision(model, matrix, prefix).bytes(matrix.outputs, matrix.inputs);
+            let found = precision(model, matrix, prefix);
+            let found = if found == model.quantization.plain { model.quantization.stored } else { found };
+            let bytes = found.bytes(matrix.outputs, matrix.inputs);
             sum.saturating_add(bytes.saturating_mul(matrix.copies))
         })
     };
@@ -181,12 +203,13 @@ fn precision(model: &Model, matrix: &Matrix, prefix: &str) -> Precision {
     }
 }
 
-fn memory(model: &Model, matrices: &[Matrix], prefix: &str, tensor: u64) -> Result<RankMemory, Indivisible> {
+fn memory(model: &Model, matrices: &[Matrix], prefix: &str, ranks: Ranks) -> Result<RankMemory, Indivisible> {
     let mut memory = RankMemory::default();
     for matrix in matrices {
         let precision = precision(model, matrix, prefix);
-        let (outputs, inputs) = part(matrix, precision, tensor)?;
-        let bytes = precision.bytes(outputs, inputs).saturating_mul(matrix.copies);
+        let (split, copies) = ranks.of(matrix);
+        let (outputs, inputs) = part(matrix, split, precision, ranks.tensor)?;
+        let bytes = precision.bytes(outputs, inputs).saturating_mul(copies);
         let sum = memory.weights.entry(matrix.group).or_default();
         *sum = sum.saturating_add(bytes);
     }
@@ -218,10 +241,10 @@ fn divide(what: &str, number: u64, tensor: u64) -> Result<u64, Indivisible> {
 }
 
 /// Rows and columns of a matrix on one of `tensor` ranks.
-fn part(matrix: &Matrix, precision: Precision, tensor: u64) -> Result<(u64, u64), Indivisible> {
+fn part(matrix: &Matrix, split: Split, precision: Precision, tensor: u64) -> Result<(u64, u64), Indivisible> {
     let (outputs, inputs) = (matrix.outputs, matrix.inputs);
     let cut = |number: u64| divide(matrix.module, number, tensor);
-    let (outputs, inputs) = match matrix.split {
+    let (outputs, inputs) = match split {
         Split::Whole => (outputs, inputs),
         Split::Outputs => (cut(outputs)?, inputs),
         Split::Inputs => (outputs, cut(inputs)?),
@@ -357,9 +380,41 @@ mod tests {
 
     #[test]
     fn the_rank_with_the_most_whole_experts_counts() {
-        let split = RankMemory { weights: BTreeMap::from([(Group::Experts, 120)]), derived: 7 };
-        let shared = |ranks| split.clone().with_shared_experts(2, 6, ranks).bytes() - 7;
-        assert_eq!((shared(2), shared(4), shared(6), shared(12)), (120, 80, 40, 40));
+        let experts = |data: u64, tensor: u64| {
+            let model = model(&json!({"num_experts": 6, "num_key_value_heads": 1}));
+            let weights = Weights::on(&model, Ranks { tensor, data }).unwrap();
+            weights.stage(&(0..1)).weights[&Group::Experts]
+        };
+        let one = 3 * (768 * 256 + 6 * 2 * 4);
+        assert_eq!(
+            [(2, 1), (2, 2), (2, 3), (6, 2)].map(|(data, tensor)| experts(data, tensor) / one),
+            [3, 2, 1, 1]
+        );
+    }
+
+    /// The shape of Qwen3-235B in GPTQ with groups of 128: an expert of 1536 is 192 on each of eight ranks, and whole with expert
+    /// parallelism.
+    #[test]
+    fn scales_of_experts_that_are_whole_are_not_cut() {
+        let int = json!({"quantization_config": {"quant_method": "gptq", "bits": 4, "group_size": 128},
+            "hidden_size": 4096, "num_attention_heads": 64, "num_key_value_heads": 4,
+            "num_experts": 128, "moe_intermediate_size": 1536});
+        let what = "mlp.experts.down_proj".to_owned();
+        assert_eq!(refused(&int, 8), Some(Indivisible::Scales { what, part: 192, group: 128 }));
+        let whole = Weights::on(&model(&int), Ranks { tensor: 8, data: 2 }).unwrap().stage(&(0..1));
+        let matrix = |outputs: u64, inputs: u64| outputs * (inputs / 2 + inputs / 128 * 2);
+        let expert = 2 * matrix(1536, 4096) + matrix(4096, 1536);
+        assert_eq!(whole.weights[&Group::Experts], 8 * expert, "128 experts on 16 ranks");
+    }
+
+    #[test]
+    fn shared_experts_are_whole_beside_expert_parallelism() {
+        let model = Catalogue::embedded().unwrap().model("deepseek-r1", None).unwrap();
+        let shared = |tensor: u64, data: u64| {
+            let stage = Weights::on(&model, Ranks { tensor, data }).unwrap().stage(&(3..4));
+            stage.weights[&Group::SharedExperts]
+        };
+        assert_eq!((shared(8, 1) * 8, shared(8, 2)), (shared(1, 1), shared(1, 1)));
     }
 
     #[test]

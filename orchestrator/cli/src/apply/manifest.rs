@@ -1,6 +1,7 @@
 //! The fleets of a manifest. Pure.
 
 use rayfleet_api::names;
+use rayfleet_lint::read;
 use serde_json::Value;
 
 /// Fleets of one manifest.
@@ -18,14 +19,9 @@ pub(super) struct Wanted {
 /// All fleets of a manifest, or what is wrong with it and the cure. A list counts as its items.
 pub(super) fn fleets(text: &str, file: &str, namespace: &str) -> Result<Vec<Wanted>, (String, String)> {
     let give = || "give a manifest of fleets with -f, or - for input".to_owned();
-    let documents: Vec<Value> = serde_saphyr::from_multiple(text)
-        .map_err(|error| (format!("{file}: is no YAML: {error}"), give()))?;
-    let objects = documents.into_iter().flat_map(|document| match document["items"].as_array() {
-        Some(items) if document["kind"] == "List" => items.clone(),
-        _ => vec![document],
-    });
+    let objects = read::objects(text.as_bytes()).map_err(|error| (format!("{file}: {error}"), give()))?;
     let mut all: Vec<Wanted> = Vec::new();
-    for object in objects.filter(|object| !object.is_null()) {
+    for object in objects.into_iter().filter(|object| !object.is_null()) {
         if object["kind"] != names::KIND {
             let kind = object["kind"].as_str().unwrap_or("an object without a kind");
             let name =
@@ -86,6 +82,17 @@ mod tests {
         assert_eq!(named(&two).unwrap(), ["serving/llama", "other/llama"]);
         let list = "kind: List\nitems:\n- {apiVersion: orchestration.aibrix.ai/v1alpha1, kind: RayClusterFleet, metadata: {name: a}}\n";
         assert_eq!(named(list).unwrap(), ["serving/a"]);
+    }
+
+    #[test]
+    fn numbers_are_those_that_kubectl_sends() {
+        let text = format!(
+            "{FLEET}, labels: {{sha: 12e4567}}}}\nspec: {{replicas: 2, modes: [0400, 0644, 0o17, 08, 1_000, 1e3, 0.5]}}\n"
+        );
+        let object = fleets(&text, "f.yaml", "serving").unwrap().remove(0).object;
+        assert_eq!(object["spec"].to_string(), r#"{"modes":[256,420,15,8,1000,1000,0.5],"replicas":2}"#);
+        assert_eq!(object["metadata"]["labels"]["sha"], "12e4567");
+        assert!(named(&format!("{FLEET}, name: b}}\n")).unwrap_err().contains("f.yaml: "), "a key twice");
     }
 
     #[test]

@@ -30,10 +30,11 @@ struct Linted {
 /// Lints files. Those that can be read are linted, whatever the others are; the exit code is the worst of all.
 pub(crate) fn lint(args: &LintArgs, terminal: &Terminal) -> Result<(), CliError> {
     let (mut linted, mut unread) = (Vec::new(), Vec::new());
-    let contents: Vec<_> = args.files.iter().map(|file| read(file)).collect();
+    let files = args.all();
+    let contents: Vec<_> = files.iter().map(|file| read(file)).collect();
     let bytes: Vec<&[u8]> = contents.iter().flatten().map(Vec::as_slice).collect();
     let mut found = rayfleet_lint::lint_all(&bytes).into_iter();
-    for (file, content) in args.files.iter().zip(contents) {
+    for (file, content) in files.into_iter().zip(contents) {
         let found = match content {
             Ok(bytes) => found.next().map(|found| found.map_err(|error| unreadable(file, &bytes, &error))),
             Err(error) => Some(Err(error)),
@@ -69,13 +70,14 @@ pub(crate) fn lint(args: &LintArgs, terminal: &Terminal) -> Result<(), CliError>
 /// Writes what a manifest becomes to standard output, and what was done to standard error.
 pub(crate) fn migrate(args: &MigrateArgs, terminal: &Terminal) -> Result<(), CliError> {
     let options = Options { split_tensor: args.split_tensor };
-    let bytes = read(&args.file)?;
+    let file = args.manifest();
+    let bytes = read(file)?;
     let migrated =
-        rayfleet_lint::migrate(&bytes, options).map_err(|error| unreadable(&args.file, &bytes, &error))?;
+        rayfleet_lint::migrate(&bytes, options).map_err(|error| unreadable(file, &bytes, &error))?;
     let yaml =
         migrated.yaml().map_err(|error| CliError::plain(format!("cannot write the result: {error}")))?;
     terminal.print(&yaml)?;
-    terminal.progress(text(&shown(&args.file), &migrated.findings).trim_end());
+    terminal.progress(text(&shown(file), &migrated.findings).trim_end());
     if exit_code(&migrated.findings, rayfleet_lint::Severity::Error) > 0 {
         Err(CliError::said())
     } else {
@@ -137,7 +139,8 @@ mod tests {
 
     fn linted(files: Vec<PathBuf>, fail_on: FailOn, output: LintOutput) -> (u8, String, String) {
         let kept = Kept::default();
-        let result = lint(&LintArgs { files, fail_on, output }, &kept.terminal(output.format()));
+        let result =
+            lint(&LintArgs { files, filename: Vec::new(), fail_on, output }, &kept.terminal(output.format()));
         (result.err().map_or(0, |error| error.code()), kept.out(), kept.progress())
     }
 
@@ -165,7 +168,7 @@ mod tests {
         let files =
             vec![file("none.yaml", "a: [b"), file("two.yaml", TWO_NODES), PathBuf::from("/no/such/file")];
         let kept = Kept::default();
-        let args = LintArgs { files, fail_on: FailOn::Never, output: LintOutput::Json };
+        let args = LintArgs { files, filename: Vec::new(), fail_on: FailOn::Never, output: LintOutput::Json };
         let error = lint(&args, &kept.terminal(Format::Json)).unwrap_err();
         assert!(
             error.kind == Kind::Usage && error.message.starts_with("cannot read /no/such/file: "),
@@ -192,7 +195,8 @@ mod tests {
     fn a_file_that_cannot_be_used_says_what_to_give_instead() {
         let said = |files: Vec<PathBuf>| {
             let kept = Kept::default();
-            let args = LintArgs { files, fail_on: FailOn::Never, output: LintOutput::Sarif };
+            let args =
+                LintArgs { files, filename: Vec::new(), fail_on: FailOn::Never, output: LintOutput::Sarif };
             let error = lint(&args, &kept.terminal(Format::Json)).unwrap_err();
             let log: Value = serde_json::from_str(&kept.out()).unwrap();
             let invocation = &log["runs"][0]["invocations"][0];
@@ -232,7 +236,8 @@ mod tests {
     fn a_migrated_manifest_goes_to_standard_output_and_what_was_done_to_standard_error() {
         let migrated = |text: &str| {
             let kept = Kept::default();
-            let args = MigrateArgs { file: file("migrated.yaml", text), split_tensor: true };
+            let args =
+                MigrateArgs { file: None, filename: Some(file("migrated.yaml", text)), split_tensor: true };
             (migrate(&args, &kept.terminal(Format::Text)), kept.out(), kept.progress())
         };
         let (result, out, progress) = migrated(TWO_NODES);

@@ -187,9 +187,8 @@ fn manifest(file: &Path) -> Result<Value, CliError> {
 }
 
 fn fleet_in(text: &str) -> Result<Value, String> {
-    let documents: Vec<Value> =
-        serde_saphyr::from_multiple(text).map_err(|error| format!("is no YAML: {error}"))?;
-    let mut fleets = documents.into_iter().filter(|document| document["kind"] == names::KIND);
+    let objects = rayfleet_lint::read::objects(text.as_bytes()).map_err(|error| error.to_string())?;
+    let mut fleets = objects.into_iter().filter(|object| object["kind"] == names::KIND);
     match (fleets.next(), fleets.next()) {
         (Some(fleet), None) => Ok(fleet),
         (None, _) => Err(format!("has no {}", names::KIND)),
@@ -247,6 +246,9 @@ mod tests {
     fn the_fleet_is_found_among_other_objects() {
         let text = "kind: Service\n---\nkind: RayClusterFleet\nmetadata: {name: llama}\n";
         assert_eq!(fleet_in(text).unwrap()["metadata"]["name"], "llama");
+        let modes = "kind: RayClusterFleet\nmodes: [0400, 08]\nsha: 12e4567\n";
+        let read = json!({"kind": "RayClusterFleet", "modes": [256, 8], "sha": "12e4567"});
+        assert_eq!(fleet_in(modes).unwrap(), read, "as kubectl reads them");
         for (text, problem) in [
             ("kind: Service\n", "has no RayClusterFleet"),
             ("kind: RayClusterFleet\n---\nkind: RayClusterFleet\n", "more than one"),

@@ -7,8 +7,8 @@ use serde_json::Value;
 
 /// The documents of a manifest, of which the first is the fleet; or the field that would be refused.
 pub(super) fn documents(text: &str) -> Result<Vec<Value>, CliError> {
-    let documents: Vec<Value> = serde_saphyr::from_multiple(text)
-        .map_err(|error| refused(&format!("the manifest is no YAML: {error}")))?;
+    let documents = rayfleet_lint::read::objects(text.as_bytes())
+        .map_err(|error| refused(&format!("the manifest {error}")))?;
     let fleet = documents.first().cloned().unwrap_or_default();
     let problems = problems(fleet)?;
     if problems.is_empty() {

@@ -32,10 +32,11 @@ use std::future::Future;
 
 use rayfleet_cli_kit::table::one_line;
 use rayfleet_cli_kit::{CliError, Format, Terminal};
-use rayfleet_templates::{Catalogue, explain};
+use rayfleet_templates::explain::count;
+use rayfleet_templates::{Catalogue, Fit, explain};
 use serde_json::{Value, json};
 
-use self::args::TemplateArgs;
+use self::args::{FleetFlags, TemplateArgs};
 use self::files::Document;
 use self::site::Site;
 use self::subject::Subject;
@@ -82,7 +83,8 @@ pub(crate) async fn run(
         hardware::named(named, args, &subject)?
     };
     if args.out.explain {
-        terminal.result(&choice, &explain(&subject.title, &choice))?;
+        let groups = choice.chosen.as_ref().and_then(|fit| groups(fit, &args.fleet)).unwrap_or_default();
+        terminal.result(&choice, &(explain(&subject.title, &choice) + &groups))?;
         return shape::fit(&subject, &choice).map(|_| ());
     }
     let fit = shape::fit(&subject, &choice)?;
@@ -101,6 +103,24 @@ pub(crate) async fn run(
         None if terminal.format == Format::Json => terminal.result(&one(read), ""),
         None => terminal.print(&text),
     }
+}
+
+/// What all groups need, and an upgrade by the strategy that is printed; nothing of one group that is replaced in place.
+fn groups(fit: &Fit, flags: &FleetFlags) -> Option<String> {
+    let (replicas, gpus) = (u64::from(flags.replicas), u64::from(fit.gpus));
+    if replicas == 1 && flags.max_surge == 0 {
+        return None;
+    }
+    let upgrade = match u64::from(flags.max_surge).min(replicas).saturating_mul(gpus) {
+        0 => "no more: groups are replaced in place".to_owned(),
+        more => format!("{more} more, or replaces one group in place"),
+    };
+    Some(format!(
+        "\n{}: {}, {}; an upgrade needs {upgrade}\n",
+        count(replicas, "group"),
+        count(replicas.saturating_mul(fit.shape.nodes.into()), "node"),
+        count(replicas.saturating_mul(gpus), "GPU"),
+    ))
 }
 
 /// The fleet, and what was asked for beside it.

@@ -50,10 +50,11 @@ pub(super) fn demand(asked: &Asked, subject: &Subject, gpu: &Gpu) -> Result<Dema
     })
 }
 
-/// As is asked for, or as the model needs it.
+/// As is asked for, or as the model needs it or has scales for.
 fn cache(asked: &Asked, subject: &Subject) -> KvPrecision {
     let needed = subject.engine.as_ref().and_then(|engine| engine.kv_cache_dtype);
     match asked.kv_cache_dtype {
+        CacheType::Auto if subject.model.quantization.fp8_cache => KvPrecision::Fp8,
         CacheType::Auto => needed.unwrap_or_default(),
         CacheType::Fp8 => KvPrecision::Fp8,
     }

@@ -315,7 +315,21 @@ fn the_command_is_one_line_that_a_shell_takes() {
     assert_eq!(command(&words), r"kubectl rayfleet template 'it'\''s' 'a b' 'x y' ''");
 }
 
-/// Of the shapes that fit with as many GPUs, the choice has the most tensor ranks, for every model on every GPU.
+#[test]
+fn several_groups_are_explained_with_what_an_upgrade_needs() {
+    let line = "template deepseek-r1 --gpu h100 --max-model-len 32768 --explain";
+    let last = |further: &str| printed(&format!("{line} {further}")).lines().last().unwrap().to_owned();
+    assert_eq!(
+        last("--replicas 2"),
+        "2 groups: 4 nodes, 32 GPUs; an upgrade needs no more: groups are replaced in place"
+    );
+    assert_eq!(
+        last("--replicas 2 --max-surge 3"),
+        "2 groups: 4 nodes, 32 GPUs; an upgrade needs 32 more, or replaces one group in place"
+    );
+    assert!(!printed(line).contains("an upgrade needs"), "one group");
+}
+
 #[test]
 fn data_parallel_engines_are_written_with_shared_experts() {
     let shown = printed("template deepseek-r1 --gpu h200 --max-model-len 32768 --data 2 --tensor 8");
@@ -330,6 +344,7 @@ fn data_parallel_engines_are_written_with_shared_experts() {
     assert!(dense.message.contains("has no experts to share"), "{dense}");
 }
 
+/// Of the shapes that fit with as many GPUs, the choice has the most tensor ranks, for every model on every GPU.
 #[test]
 fn the_most_tensor_ranks_are_taken() {
     let catalogue = Catalogue::embedded().unwrap();

@@ -75,7 +75,9 @@ fn workload_to_fleet(workload: &Workload<'_>, options: Options, log: &mut Log<'_
     let on_ray = workload.launch.as_ref().is_some_and(|launch| launch.ray_start().is_some());
     if workload.lws && !on_ray && workload.pods() > 1 {
         let what = "the engine runs without Ray, and groups of a fleet are Ray clusters";
-        log.add(Rule::NotMigrated, &workload.launch_field(), what, "keep the LeaderWorkerSet");
+        let cure = "keep the LeaderWorkerSet, or have a fleet on Ray written for its model: kubectl rayfleet template MODEL --gpu GPU, with \
+                    --data N for N data-parallel engines that share the experts";
+        log.add(Rule::NotMigrated, &workload.launch_field(), what, cure);
         return given.clone();
     }
     let fleet = if workload.lws { lws::fleet(workload, log) } else { given.clone() };

@@ -52,10 +52,18 @@ pub(super) fn block(
         let what = format!("the model is no longer served as {}", others.join(", "));
         log.dropped(&field, &what, "a model block has one name: let clients ask for it");
     }
+    if let Some(host) = &vllm.host {
+        let what = format!(
+            "--host {host} is gone: the engine listens on every address of its pod, where it is asked"
+        );
+        let cure = "see who reaches the pod before you apply it: manifests/fleet-network-policy.yaml has the rule (docs/security.md, Network)";
+        log.dropped(&field, &what, cure);
+    }
     let mut model =
         json!({"name": name, "source": source, "parallelism": {"tensor": tensor, "pipeline": pipeline}});
     if vllm.data > 1 {
         model["parallelism"]["data"] = json!(vllm.data);
+        data_parallel(vllm, &field, log);
     }
     if let Some(port) = vllm.port.filter(|port| *port != DEFAULT_PORT) {
         model["port"] = json!(port);
@@ -74,6 +82,25 @@ pub(super) fn block(
     }
     log.changed(&field, "the engine's command became spec.model", "read it before you apply it");
     Ok(model)
+}
+
+/// What is to be said of data-parallel engines.
+fn data_parallel(vllm: &Vllm, field: &str, log: &mut Log<'_>) {
+    if !vllm.data_placement.is_empty() {
+        let what = format!("`{}` is gone", vllm.data_placement.join(" "));
+        let cure = "nothing: by parallelism.data Rayfleet sets it and places the engines";
+        log.changed(field, &what, cure);
+    }
+    let shared = |arg: &String| ["--enable-expert-parallel", "-ep"].contains(&arg.replace('_', "-").as_str());
+    if !vllm.rest.iter().any(shared) {
+        let what = format!(
+            "parallelism.data {} is for mixtures of experts: a dense model is refused when it loads",
+            vllm.data
+        );
+        let cure = "of a dense model take data out and raise spec.replicas; of a mixture of experts --enable-expert-parallel in \
+                    spec.model.engine.args has the ranks share the experts";
+        log.check(field, &what, cure);
+    }
 }
 
 /// Tensor and pipeline sizes.

@@ -32,6 +32,13 @@ pub(super) fn check(workload: &Workload<'_>, findings: &mut Findings) {
         let cure = "leave it out, so that the deadline follows the time that groups take, or write 601 if ten minutes are meant";
         findings.push(Rule::AibrixDeadline, (object, "spec.progressDeadlineSeconds"), what, cure);
     }
+    let cluster = &spec["template"]["spec"];
+    if workload.bridged && cluster["rayVersion"].is_null() && cluster["authOptions"].is_null() {
+        let what =
+            "without rayVersion Ray's dashboard and API are open to whoever reaches a pod of the group";
+        let cure = "write the version of Ray in the image, 2.52 or later";
+        findings.push(Rule::NoRayVersion, (object, "spec.template.spec"), what, cure);
+    }
     if object.value["metadata"]["annotations"][ROLLBACK].is_string() {
         let field = format!("metadata.annotations[{ROLLBACK}]");
         let cure = "take it out, and roll back by kubectl rayfleet rollout undo --to-revision N";

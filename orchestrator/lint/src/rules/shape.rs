@@ -80,7 +80,7 @@ pub(super) fn check(object: &Object, manifest: &Manifest, findings: &mut Finding
 
 fn duplicates(object: &Object, node: &Node, path: &str, findings: &mut Findings) {
     match &node.kind {
-        Kind::Scalar(_) => {}
+        Kind::Scalar(_) | Kind::Beyond(_) => {}
         Kind::List(items) => {
             for (index, item) in items.iter().enumerate() {
                 duplicates(object, item, &format!("{path}[{index}]"), findings);

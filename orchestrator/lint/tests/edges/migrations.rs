@@ -410,3 +410,76 @@ fn a_probe_that_asks_the_engine_goes_from_whatever_container() {
         ["containers[0].startupProbe", "containers[1].readinessProbe", "initContainers[0].startupProbe"]
     );
 }
+
+/// The fleet with another end of its engine's command.
+fn started(further: &str) -> Value {
+    let mut given = fleet();
+    let line = format!("eval \"$KUBERAY_GEN_RAY_START_CMD\" & exec vllm serve /m {further}");
+    given.pointer_mut(&format!("{HEAD}/containers/0")).unwrap()["command"][2] = json!(line);
+    given
+}
+
+fn said(findings: &[Finding], rule: &str, part: &str) -> usize {
+    findings.iter().filter(|it| it.rule.id() == rule && it.what.contains(part)).count()
+}
+
+#[test]
+fn an_engine_is_not_opened_to_the_network_without_a_word() {
+    for (host, warned) in [("0.0.0.0", 0), ("::", 0), ("127.0.0.1", 1), ("localhost", 1)] {
+        let (new, findings) = migrated(&started(&format!("-tp 1 -pp 2 --host {host}")));
+        assert!(new["spec"]["model"].is_object(), "{host}: {findings:?}");
+        assert_eq!(
+            said(&findings, "dropped", "is gone: the engine listens on every address"),
+            warned,
+            "{host}"
+        );
+    }
+}
+
+/// As vLLM's documentation starts data-parallel engines over nodes by Ray.
+#[test]
+fn data_parallel_engines_over_nodes_become_their_size() {
+    let leader = |further: &str| {
+        let mut given = set(&json!({"name": "s"}), &json!({}));
+        let line = format!(
+            "x/multi-node-serving.sh leader --ray_cluster_size=2; vllm serve /m --data-parallel-size 2 {further}"
+        );
+        given["spec"]["leaderWorkerTemplate"]["leaderTemplate"]["spec"]["containers"][0]["command"][2] =
+            json!(line);
+        given
+    };
+    let places = "--data-parallel-size-local 1 --data-parallel-address $(LWS_LEADER_ADDRESS) --data-parallel-rpc-port 13345";
+    let on_ray = format!("{places} --data-parallel-backend=ray");
+    let (new, findings) = migrated(&leader(&format!("{on_ray} --enable-expert-parallel")));
+    let model = &new["spec"]["model"];
+    assert_eq!(model["parallelism"], json!({"tensor": 1, "pipeline": 1, "data": 2}), "{findings:?}");
+    assert_eq!(model["engine"]["args"], json!(["--enable-expert-parallel"]));
+    assert_eq!((said(&findings, "changed", places), said(&findings, "check", "mixtures of experts")), (1, 0));
+    assert_eq!(said(&findings, "check", "$(LWS_LEADER_ADDRESS)"), 0, "{findings:?}");
+    let (_, findings) = migrated(&leader(&on_ray));
+    assert_eq!(said(&findings, "check", "a dense model is refused when it loads"), 1);
+    for (further, reason) in [
+        (format!("{places} --data-parallel-backend=mp"), "`--data-parallel-backend mp`"),
+        (format!("{on_ray} --data-parallel-hybrid-lb"), "--data-parallel-hybrid-lb"),
+        (format!("{on_ray} --data-parallel-external-lb"), "--data-parallel-external-lb"),
+        (places.to_owned(), "$(LWS_LEADER_ADDRESS)"),
+    ] {
+        let (new, findings) = migrated(&leader(&further));
+        assert!(new["spec"]["model"].is_null(), "{further}");
+        assert!(said(&findings, "not-translated", reason) > 0, "{further}: {findings:?}");
+    }
+}
+
+#[test]
+fn a_set_without_ray_is_told_the_way_to_a_fleet() {
+    let mut given = set(&json!({"name": "s"}), &json!({}));
+    given["spec"]["leaderWorkerTemplate"]["leaderTemplate"]["spec"]["containers"][0]["command"][2] =
+        json!("vllm serve /m --data-parallel-size 2 --data-parallel-address $(LWS_LEADER_ADDRESS)");
+    let (new, findings) = migrated(&given);
+    assert_eq!(new, given);
+    let cure = &findings.iter().find(|it| it.rule.id() == "not-migrated").unwrap().cure;
+    assert!(
+        cure.contains("kubectl rayfleet template MODEL --gpu GPU") && cure.contains("--data N"),
+        "{cure}"
+    );
+}

@@ -94,6 +94,20 @@ fn numbers_with_a_leading_zero_are_octal_as_kubectl_reads_them() {
 }
 
 #[test]
+fn what_is_too_large_for_a_float_is_text_as_kubectl_reads_it() {
+    let text =
+        "kind: Ä\n---\nkind: Thing\nmetadata:\n  labels: {é: 1, sha: 12e4567, b: &a -1.5e999}\n  again: *a\n";
+    let value = &rayfleet_lint::read::read(text.as_bytes()).unwrap().objects[1].value;
+    assert_eq!(
+        value["metadata"],
+        json!({"labels": {"é": 1, "sha": "12e4567", "b": "-1.5e999"}, "again": "-1.5e999"})
+    );
+    let error = rayfleet_lint::read::read(b"a: 1\nb: [1, -.inf]\n").unwrap_err();
+    assert_eq!(error.to_string(), "2:8: has a number that JSON does not have: put it into quotes");
+    assert!(rayfleet_lint::read::objects(b"a: 1\na: 2\n").unwrap_err().to_string().contains("duplicate"));
+}
+
+#[test]
 fn a_thousand_warnings_hide_no_error() {
     let mut crowded = fleet();
     let env: Vec<Value> = (0..2_000).map(|n| json!({"name": format!("A{n}"), "value": "$X"})).collect();

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::{HEAD, fleet, ids, service, set, with};
+use crate::{HEAD, fleet, found, ids, migrated, service, set, with};
 
 #[test]
 fn a_good_fleet_has_nothing_to_find() {
@@ -212,6 +212,7 @@ fn a_service_named_vllm_keeps_vllm_from_starting() {
     let mut own = with("/metadata/name", json!("vllm"));
     own["spec"]["model"] = json!({"name": "m", "source": "/m", "parallelism": {"tensor": 1, "pipeline": 2}});
     own.pointer_mut(&format!("{HEAD}/containers/0")).unwrap()["startupProbe"] = json!(null);
+    own["spec"]["template"]["spec"]["rayVersion"] = json!("2.60.0");
     own.pointer_mut(&format!("{HEAD}/containers/0")).unwrap()["command"] = json!(null);
     assert_eq!(ids(&[own.clone()]), ["fleet-named-vllm"]);
     links(&mut own, true);
@@ -262,4 +263,20 @@ fn pods_on_the_nodes_network_find_the_head() {
     assert_eq!(ids(&[host.clone()]), ["host-network-dns"]);
     host.pointer_mut(HEAD).unwrap()["dnsPolicy"] = json!("ClusterFirstWithHostNet");
     assert_eq!(ids(&[host]), [""; 0]);
+}
+
+/// The orchestrator turns tokens on by the version, unless the template decides.
+#[test]
+fn a_model_without_a_version_of_ray_has_no_tokens() {
+    let rayless = migrated(&fleet()).0;
+    let warned = |fleet: &Value| {
+        found(std::slice::from_ref(fleet)).iter().filter(|it| it.rule.id() == "no-ray-version").count()
+    };
+    assert_eq!(warned(&rayless), 1);
+    for (field, value) in [("rayVersion", json!("2.60.0")), ("authOptions", json!({"mode": "disabled"}))] {
+        let mut decided = rayless.clone();
+        decided["spec"]["template"]["spec"][field] = value;
+        assert_eq!(warned(&decided), 0, "{field}");
+    }
+    assert_eq!(warned(&fleet()), 0, "without spec.model");
 }

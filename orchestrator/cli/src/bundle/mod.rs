@@ -1,7 +1,8 @@
 //! `kubectl rayfleet support-bundle`, and a bundle in place of the cluster (`--from`).
 //!
 //! `gather` reads the cluster, `redact` hides what is secret, `pack` writes; `manifest` says what is in a bundle. `open` reads a bundle,
-//! which may come from a stranger, and `replay` answers calls from it, by the selectors of `select`.
+//! which may come from a stranger, and `replay` answers calls from it, by the selectors of `select`; `choose` says for which namespaces.
+//! `interrupt` ends a run without a file.
 
 pub(crate) mod args;
 mod choose;

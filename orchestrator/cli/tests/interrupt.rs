@@ -36,7 +36,7 @@ fn a_signal_leaves_no_file() {
             .unwrap();
         // When it asks, it has begun its file and listens to signals.
         let asked = server.accept().unwrap();
-        assert!(files(directory.path())[0].ends_with(".part"));
+        assert!(files(directory.path())[0].starts_with(".rayfleet-bundle-"));
         let sent = Command::new("kill").args(["-s", signal, &program.id().to_string()]).status().unwrap();
         assert!(sent.success());
         assert_eq!(program.wait().unwrap().code(), Some(1), "{signal}");

@@ -122,12 +122,12 @@ fn report(manifest: &Manifest, terminal: &Terminal) -> Result<(), CliError> {
 }
 
 /// What helps, by what went wrong.
-fn cure<'f>(faults: impl Iterator<Item = &'f Fault> + Clone) -> String {
+fn cure<'f>(mut faults: impl Iterator<Item = &'f Fault> + Clone) -> String {
     let mut cures = Vec::new();
     if faults.clone().any(Fault::is_refusal) {
         cures.push("ask somebody with the rights to make it");
     }
-    if faults.clone().any(Fault::is_late) {
+    if faults.any(Fault::is_late) {
         cures.push("give it longer with --request-timeout");
     }
     cures.push("send it as it is: it says what is missing");

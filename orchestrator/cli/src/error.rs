@@ -47,6 +47,12 @@ pub(crate) fn api(error: &Error, server: &str, namespace: &str, fleet: Option<&s
             format!("cannot log in to the API server {server}: {}", root_cause(error)),
             "check the user of the context: kubectl config view --minify",
         ),
+        Error::Service(_) | Error::HyperError(_) | Error::ReadEvents(_) if is_late(error) => {
+            CliError::failed(
+                format!("the API server {server} did not answer in time: {}", root_cause(error)),
+                "check that it is up (kubectl version), or give it longer with --request-timeout",
+            )
+        }
         Error::Service(_) | Error::HyperError(_) | Error::ReadEvents(_) => CliError::failed(
             format!("cannot reach the API server {server}: {}", root_cause(error)),
             "check the context (kubectl config current-context) or choose another with --context or --kubeconfig",
@@ -69,6 +75,12 @@ pub(crate) fn reading(error: &Error, server: &str, what: &str, namespace: Option
                 namespace.map(|namespace| format!(" -n {namespace}")).unwrap_or_default()
             ),
         ),
+        // The API server names what is gone; where it knows no such kind, it has no words.
+        Error::Api(status)
+            if status.code == 404 && status.reason == "NotFound" && !status.message.is_empty() =>
+        {
+            CliError::plain(format!("{} {place}", one_line(&cut(&status.message, LONGEST))))
+        }
         Error::Api(status) if status.code == 404 => CliError::plain(format!("there is no {what} {place}")),
         other => api(other, server, namespace.unwrap_or_default(), None),
     }
@@ -86,6 +98,11 @@ fn refused(status: &Status, namespace: &str, fleet: Option<&str>) -> CliError {
             "the API server does not know you (401 Unauthorized)",
             "log in again, or choose another user with --context or --kubeconfig",
         ),
+        // RBAC's words for a list of all namespaces.
+        (403, _) if status.message.contains("at the cluster scope") => CliError::failed(
+            status.message.clone(),
+            "see whether you may read all namespaces: kubectl auth can-i list rcf -A; or read one with -n",
+        ),
         (403, _) => CliError::failed(
             status.message.clone(),
             format!("see what you may do: kubectl auth can-i --list -n {namespace}"),
@@ -93,6 +110,13 @@ fn refused(status: &Status, namespace: &str, fleet: Option<&str>) -> CliError {
         _ if status.message.is_empty() => CliError::plain(format!("the API server answered {}", status.code)),
         _ => CliError::plain(status.message.clone()),
     }
+}
+
+/// Whether a limit of time was over: the client's own for a connection, or the system's.
+fn is_late(error: &(dyn std::error::Error + 'static)) -> bool {
+    let timed_out = |error: &std::io::Error| error.kind() == std::io::ErrorKind::TimedOut;
+    let here = error.downcast_ref().is_some_and(timed_out) || error.to_string() == "deadline has elapsed";
+    here || error.source().is_some_and(is_late)
 }
 
 /// The innermost error: the outer ones repeat it or only name their layer.
@@ -134,6 +158,39 @@ mod tests {
     fn a_refusal_has_the_message_of_the_server() {
         let status = Status::failure("spec.replicas: must be at most 9999", "Invalid").with_code(422);
         assert_eq!(api(status, None), "error: spec.replicas: must be at most 9999");
+    }
+
+    #[test]
+    fn a_slow_server_has_a_limit_of_time_for_a_cure() {
+        let late = std::io::Error::new(std::io::ErrorKind::TimedOut, "deadline has elapsed");
+        insta::assert_snapshot!(super::api(&Error::Service(Box::new(late)), "https://api:6443", "serving", None), @"
+        error: the API server https://api:6443 did not answer in time: deadline has elapsed
+        cure:  check that it is up (kubectl version), or give it longer with --request-timeout
+        ");
+    }
+
+    #[test]
+    fn a_refused_list_of_all_namespaces_names_the_right_to_it() {
+        let message = "rayclusterfleets.orchestration.aibrix.ai is forbidden: User \"jane\" cannot list resource \
+                       \"rayclusterfleets\" in API group \"orchestration.aibrix.ai\" at the cluster scope";
+        let text = api(Status::failure(message, "Forbidden").with_code(403), None);
+        assert!(text.contains("kubectl auth can-i list rcf -A"), "{text}");
+        let message = message.replace("at the cluster scope", "in the namespace \"serving\"");
+        let text = api(Status::failure(&message, "Forbidden").with_code(403), None);
+        assert!(text.contains("kubectl auth can-i --list -n serving"), "{text}");
+    }
+
+    #[test]
+    fn what_is_gone_is_named_by_the_api_server() {
+        let read = |message: &str, reason: &str| {
+            let status = Status::failure(message, reason).with_code(404);
+            super::reading(&Error::Api(status.boxed()), "https://api:6443", "pods/proxy", Some("serving"))
+                .message
+        };
+        let gone = read("secrets \"experts-bcdfgh-0\" not found", "NotFound");
+        assert_eq!(gone, "secrets \"experts-bcdfgh-0\" not found in namespace \"serving\"");
+        let unknown = read("404 page not found", "Failed to parse error data");
+        assert_eq!(unknown, "there is no pods/proxy in namespace \"serving\"");
     }
 
     #[test]

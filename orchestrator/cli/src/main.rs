@@ -62,7 +62,7 @@ async fn start() -> ExitCode {
     // Only this program could have installed a provider other than ring.
     let _ = rustls::crypto::ring::default_provider().install_default();
     // On the heap: what all commands need together is too much for a stack.
-    match Box::pin(run(&cli)).await {
+    match Box::pin(run(cli)).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(fault) => {
             // As kubectl does it, for people in every format.
@@ -72,18 +72,25 @@ async fn start() -> ExitCode {
     }
 }
 
-async fn run(cli: &Cli) -> Result<(), CliError> {
-    if cli.global.from.is_some() {
-        cli.command.takes_bundle()?;
+async fn run(cli: Cli) -> Result<(), CliError> {
+    let Cli { global, mut command } = cli;
+    let mut recorded = None;
+    if global.from.is_some() {
+        command.takes_bundle()?;
+        let mut fleets = connect::connect(&global).await?;
+        note(&format!("from {}", fleets.server));
+        if global.namespace.is_none() {
+            bundle::choose(&mut command, &mut fleets).await?;
+        }
+        recorded = Some(fleets);
     }
     let fleets = async {
-        let fleets = connect::connect(&cli.global).await?;
-        if fleets.recorded {
-            note(&format!("from {}", fleets.server));
+        match recorded {
+            Some(fleets) => Ok(fleets),
+            None => connect::connect(&global).await,
         }
-        Ok(fleets)
     };
-    match &cli.command {
+    match &command {
         Command::Status(args) => status::run(args, &fleets.await?, &Terminal::find(args.format())).await,
         Command::Diagnose(args) => diagnose::run(args, &fleets.await?, &Terminal::find(args.output)).await,
         Command::Map(args) => map::run(args, &fleets.await?, &Terminal::find(args.format())).await,
@@ -108,7 +115,7 @@ async fn run(cli: &Cli) -> Result<(), CliError> {
             // A manifest says how it was written, whatever the words are made of.
             let words = std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned());
             let words: Vec<String> = words.collect();
-            template::run(args, &cli.global, &words, &Terminal::find(args.out.output), fleets).await
+            template::run(args, &global, &words, &Terminal::find(args.out.output), fleets).await
         }
     }
 }

@@ -8,6 +8,10 @@ use rayfleet_cli_kit::input;
 
 use crate::object_names;
 
+/// What `-o` means elsewhere.
+const FORMATS: [&str; 9] =
+    ["json", "yaml", "wide", "name", "text", "jsonpath", "jsonpath-as-json", "go-template", "custom-columns"];
+
 /// Flags of `support-bundle`.
 #[derive(Args, Debug)]
 #[command(
@@ -51,8 +55,19 @@ pub(crate) struct BundleArgs {
     #[arg(long, value_name = "SIZE", default_value = "4Mi", value_parser = size)]
     pub(crate) max_log_size: u64,
     /// File to write; - is standard output; default: rayfleet-NAME-TIME.zip
-    #[arg(short, long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    #[arg(short, long, value_name = "FILE", value_hint = clap::ValueHint::FilePath, value_parser = file)]
     pub(crate) output: Option<PathBuf>,
+}
+
+/// A file; a format of other commands is none.
+fn file(text: &str) -> Result<PathBuf, String> {
+    let format = text.split_once('=').map_or(text, |(format, _)| format);
+    if FORMATS.contains(&format) {
+        return Err(format!(
+            "a bundle is a zip, and -o is its file: -o llama.zip (or ./{format}); fleets as text or JSON: kubectl rayfleet status -o json"
+        ));
+    }
+    Ok(text.into())
 }
 
 /// A number of bytes: `500Ki`, `200Mi`, `1Gi`.
@@ -73,6 +88,16 @@ fn size(text: &str) -> Result<u64, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_format_is_no_file() {
+        for format in ["json", "yaml", "wide", "name", "text", "jsonpath", "jsonpath={.items}"] {
+            assert!(file(format).unwrap_err().contains("-o llama.zip"), "{format}");
+        }
+        for name in ["llama.zip", "./json", "json.zip", "-", "a=b"] {
+            assert_eq!(file(name), Ok(PathBuf::from(name)));
+        }
+    }
 
     #[test]
     fn a_size_has_a_unit_or_is_in_bytes() {

@@ -49,6 +49,15 @@ pub(super) struct Scope {
 }
 
 impl Scope {
+    /// As on a command line.
+    pub(super) fn flags(&self) -> String {
+        match (&self.fleet, &self.namespace) {
+            (Some(fleet), Some(namespace)) => format!(" {fleet} -n {namespace}"),
+            (_, Some(namespace)) => format!(" -n {namespace}"),
+            (_, None) => " -A".to_owned(),
+        }
+    }
+
     /// In words.
     pub(super) fn words(&self) -> String {
         match (&self.fleet, &self.namespace) {
@@ -119,6 +128,21 @@ impl Fault {
     /// Without an answer.
     pub(super) fn silent(message: impl Into<String>) -> Self {
         Self { message: message.into(), ..Self::default() }
+    }
+
+    /// No answer in time.
+    pub(super) fn late(message: impl Into<String>) -> Self {
+        Self { reason: "Timeout".to_owned(), ..Self::silent(message) }
+    }
+
+    /// Whether whoever asked may not read it.
+    pub(super) fn is_refusal(&self) -> bool {
+        matches!(self.code, 401 | 403)
+    }
+
+    /// Whether the answer did not come in time.
+    pub(super) fn is_late(&self) -> bool {
+        matches!(self.code, 408 | 504) || self.reason == "Timeout"
     }
 
     /// Whether nothing is missing: there is no such object, or no such kind.

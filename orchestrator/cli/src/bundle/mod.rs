@@ -1,10 +1,13 @@
 //! `kubectl rayfleet support-bundle`, and a bundle in place of the cluster (`--from`).
 //!
 //! `gather` reads the cluster, `redact` hides what is secret, `pack` writes; `manifest` says what is in a bundle. `open` reads a bundle,
-//! which may come from a stranger, and `replay` answers calls from it, by the selectors of `select`.
+//! which may come from a stranger, and `replay` answers calls from it, by the selectors of `select`; `choose` says for which namespaces.
+//! `interrupt` ends a run without a file.
 
 pub(crate) mod args;
+mod choose;
 mod gather;
+mod interrupt;
 mod manifest;
 mod open;
 mod pack;
@@ -22,8 +25,10 @@ use std::time::Duration;
 use rayfleet_cli_kit::{CliError, Terminal, age, clock};
 
 use self::args::BundleArgs;
+pub(crate) use self::choose::choose;
 use self::gather::Bounds;
-use self::manifest::{Manifest, Scope};
+use self::interrupt::interrupted;
+use self::manifest::{Fault, Manifest, Scope};
 use self::open::Bundle;
 use self::pack::Pack;
 use crate::fleets::Fleets;
@@ -52,17 +57,22 @@ pub(crate) async fn run(args: &BundleArgs, fleets: &Fleets, terminal: &Terminal)
         let exists = std::io::Error::from(std::io::ErrorKind::AlreadyExists);
         return Err(pack::unwritable(&path, &exists));
     }
+    // Before there is a file to leave.
+    let interrupted =
+        interrupted().map_err(|error| CliError::plain(format!("signals cannot be handled: {error}")))?;
     let pack = Pack::begin(&directory, args.max_size).map_err(|error| pack::unwritable(&path, &error))?;
     // Whatever interrupts it, the unfinished file goes with the pack.
     let (manifest, file) = tokio::select! {
         written = Box::pin(write(args, fleets, pack, terminal)) => written?,
-        _ = tokio::signal::ctrl_c() => return Err(CliError::plain("interrupted: no bundle was written")),
+        () = interrupted => return Err(CliError::plain("interrupted: no bundle was written")),
     };
     if to_stdout {
         terminal.copy(&mut { file })?;
     } else {
+        let size = file.as_file().metadata().map(|file| file.len()).unwrap_or_default();
         pack::name(file, &path)?;
         terminal.print(&format!("{}\n", path.display()))?;
+        terminal.progress(&format!("wrote {} KiB", size.div_ceil(1 << 10)));
     }
     report(&manifest, terminal)
 }
@@ -86,7 +96,8 @@ async fn write(
     let mut manifest = Box::pin(gather::gather(scope, bounds, fleets, &mut pack, terminal)).await?;
     if pack.cut() > 0 {
         let cut = pack.cut();
-        manifest.left_out.push(format!("{cut} logs are shortened or empty: more would be beyond --max-size"));
+        let (logs, are) = (counted(cut, "log"), if cut == 1 { "is" } else { "are" });
+        manifest.left_out.push(format!("{logs} {are} shortened or empty: more would be beyond --max-size"));
     }
     pack.end(manifest).map_err(|error| CliError::plain(format!("the bundle cannot be written: {error}")))
 }
@@ -105,10 +116,27 @@ fn report(manifest: &Manifest, terminal: &Terminal) -> Result<(), CliError> {
     if let Some(more) = missing.len().checked_sub(NAMED).filter(|more| *more > 0) {
         terminal.progress(&format!("and {more} more: see manifest.json in the bundle"));
     }
-    Err(CliError::failed(
-        format!("the bundle was written, but {} things could not be read", missing.len()),
-        "ask somebody with the rights to make it, or send it as it is: it says what is missing",
-    ))
+    let missing = counted(missing.len(), "thing");
+    let faults = manifest.entries.iter().filter_map(|entry| entry.fault.as_ref());
+    Err(CliError::failed(format!("the bundle was written, but {missing} could not be read"), cure(faults)))
+}
+
+/// What helps, by what went wrong.
+fn cure<'f>(mut faults: impl Iterator<Item = &'f Fault> + Clone) -> String {
+    let mut cures = Vec::new();
+    if faults.clone().any(Fault::is_refusal) {
+        cures.push("ask somebody with the rights to make it");
+    }
+    if faults.any(Fault::is_late) {
+        cures.push("give it longer with --request-timeout");
+    }
+    cures.push("send it as it is: it says what is missing");
+    cures.join(", or ")
+}
+
+/// A number of things.
+fn counted(number: usize, noun: &str) -> String {
+    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
 }
 
 fn default_name(args: &BundleArgs, fleets: &Fleets) -> PathBuf {

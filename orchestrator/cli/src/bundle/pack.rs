@@ -12,16 +12,16 @@ use tempfile::NamedTempFile;
 use zip::ZipWriter;
 use zip::write::SimpleFileOptions;
 
-use super::manifest::{Entry, Fault, Manifest, NAME};
+use super::manifest::{Entry, Fault, Manifest, NAME, What};
 use super::redact::Redactor;
 use super::tail::Tail;
 
-/// What a bundle says of itself to people.
+/// What a bundle says of itself to people; `{scope}` stands for the words that choose its fleets.
 const README: &str = "\
 This is what kubectl rayfleet support-bundle read of a cluster. Read it with
 
-  kubectl rayfleet diagnose --from THIS-FILE
-  kubectl rayfleet status --from THIS-FILE
+  kubectl rayfleet diagnose{scope} --from THIS-FILE
+  kubectl rayfleet status{scope} --from THIS-FILE
 
 and with every other command that changes nothing. manifest.json says what is in it, what was cut and
 what could not be read.
@@ -86,7 +86,10 @@ impl Pack {
     /// Adds a text, or the end of it that there is room for.
     pub(super) fn text(&mut self, mut entry: Entry, text: &Tail, name: &str) -> io::Result<()> {
         let whole = String::from_utf8_lossy(&text.bytes);
-        let hidden = self.redactor.text(&whole);
+        let hidden = match entry.what {
+            What::Answer => self.redactor.answer(&whole),
+            _ => self.redactor.text(&whole),
+        };
         let (kept, mut before) = end(&hidden, self.left);
         if before > 0 {
             self.cut += 1;
@@ -136,7 +139,8 @@ impl Pack {
     /// Ends it. The file has no final name yet, and goes with what is returned.
     pub(super) fn end(mut self, mut manifest: Manifest) -> io::Result<(Manifest, NamedTempFile)> {
         manifest.entries = std::mem::take(&mut self.entries);
-        self.file("README.txt", README.as_bytes())?;
+        let readme = README.replace("{scope}", &manifest.scope.flags());
+        self.file("README.txt", readme.as_bytes())?;
         let value = serde_json::to_value(&manifest).map_err(io::Error::other)?;
         self.file(NAME, &pretty(&value)?)?;
         let buffer = self.zip.finish().map_err(io::Error::other)?;

@@ -130,7 +130,10 @@ fn size(forecast: &Forecast) -> String {
     let more = forecast.gpus_peak.saturating_sub(forecast.gpus_now);
     let more = if more == 0 { "no more than now".to_owned() } else { format!("{more} more than now") };
     let groups = if forecast.most_groups == 1 { "group" } else { "groups" };
-    format!("At most {} {groups} at a time, holding {} GPUs: {more}.", forecast.most_groups, forecast.gpus_peak)
+    format!(
+        "At most {} {groups} at a time, holding {} GPUs: {more}.",
+        forecast.most_groups, forecast.gpus_peak
+    )
 }
 
 /// The line about the assumed durations.

@@ -19,6 +19,10 @@ pub(crate) async fn run(
     // Nothing changes in a bundle.
     if !args.watch || fleets.recorded {
         return match progress(&Fleet::read(&fleets.get(&args.fleet).await?)) {
+            // What would be waited for has not come.
+            Progress::Waiting(line) if args.watch => {
+                terminal.print(&format!("{line}\n")).and(Err(CliError::said()))
+            }
             Progress::Complete(line) | Progress::Waiting(line) => terminal.print(&format!("{line}\n")),
             Progress::Failed(line) => Err(failed(fleets, &args.fleet, &line)),
         };
@@ -124,6 +128,16 @@ mod tests {
     async fn without_a_watch_rollout_status_returns_at_once() {
         let server = Simulated::with([sample::upgrading()]);
         run(&args(false, 0), &server.fleets(), &Kept::default().terminal(Format::Text)).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn of_a_bundle_what_is_not_complete_is_said_by_the_exit_code() {
+        let server = Simulated::with([sample::upgrading()]);
+        let (kept, fleets) = (Kept::default(), Fleets { recorded: true, ..server.fleets() });
+        let fault = run(&args(true, 0), &fleets, &kept.terminal(Format::Text)).await.unwrap_err();
+        assert!(fault.code() == 1 && fault.message.is_empty(), "{fault}");
+        assert!(kept.out().contains("draining 3 requests"), "{}", kept.out());
+        run(&args(false, 0), &fleets, &kept.terminal(Format::Text)).await.unwrap();
     }
 
     #[tokio::test]

@@ -131,7 +131,7 @@ impl Calls<'_> {
                 message: one_line(&cut(&status.message, WORDS)),
             }),
             Ok(Err(error)) => Err(Fault::silent(error::api(&error, server, namespace, None).message)),
-            Err(_) => Err(Fault::silent(error::no_answer(server, limit.as_secs_f64()).message)),
+            Err(_) => Err(Fault::late(error::no_answer(server, limit.as_secs_f64()).message)),
         }
     }
 }

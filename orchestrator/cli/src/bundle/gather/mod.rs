@@ -19,6 +19,7 @@ use self::calls::Calls;
 pub(super) use self::groups::Bounds;
 use self::groups::{Clock, Said};
 use self::objects::{Objects, Read};
+use super::counted;
 use super::manifest::{FORMAT, Manifest, Scope, What};
 use super::pack::Pack;
 use super::redact::Redactor;
@@ -50,18 +51,27 @@ pub(super) async fn gather(
         )
     })?;
     objects.read().await;
-    if let (Some(fleet), Some(namespace)) = (&scope.fleet, &scope.namespace)
+    if let Some(namespace) = &scope.namespace
         && let Some(first) = objects.all.iter().find(|read| read.entry.path.ends_with("/rayclusterfleets"))
         && first.entry.fault.is_none()
         && first.objects.is_empty()
     {
-        return Err(error::not_found(fleet, namespace));
+        return Err(scope.fleet.as_ref().map_or_else(
+            || CliError::plain(format!("No fleets found in namespace \"{namespace}\"; all namespaces: -A")),
+            |fleet| error::not_found(fleet, namespace),
+        ));
     }
-    pack.redactor = Redactor::of(objects.all.iter().flat_map(|read| &read.objects), &names(&objects));
+    let redactor = Redactor::of(objects.all.iter().flat_map(|read| &read.objects), &names(&objects));
+    pack.redactor = redactor.map_err(|why| {
+        CliError::failed(
+            format!("nothing was written, because not all secrets of {} can be hidden: {why}", scope.words()),
+            "make a bundle of less: of one namespace, or of one fleet",
+        )
+    })?;
     let of = groups::of_fleets(&objects, fleets);
     let containers = groups::containers(&objects);
     let asked = of.iter().map(|fleet| groups::groups(fleet).len()).sum::<usize>();
-    terminal.progress(&format!("reading metrics and dashboards of {asked} groups"));
+    terminal.progress(&format!("reading metrics and dashboards of {}", counted(asked, "group")));
     let clock = Clock { began, start: instant() };
     let first = groups::engines(&of, clock, AT_ONCE).await;
     let gpus = groups::gpus(&of, clock, AT_ONCE).await;
@@ -85,7 +95,7 @@ pub(super) async fn gather(
     while let Some(said) = answers.next().await {
         said.into_iter().try_for_each(|said| put(pack, said)).map_err(unwritten)?;
     }
-    terminal.progress(&format!("reading the logs of {} containers", containers.len()));
+    terminal.progress(&format!("reading the logs of {}", counted(containers.len(), "container")));
     let mut logs = futures::stream::iter(&containers)
         .map(async |container| groups::log(fleets, container, bounds).await)
         .buffered(AT_ONCE);

@@ -1,18 +1,21 @@
-//! What of objects and texts never gets into a bundle. `names` says which names stand for secrets, `text` what is hidden in a text.
+//! What of objects and texts never gets into a bundle. `names` says which names stand for secrets, `text` what is hidden in a text, where
+//! `value` says how far a value goes; `learned` finds the values again.
 //!
 //! A value that a name gives away is learned first, so that it is hidden wherever else it occurs: in a log, an event, a command line.
 //! What is no text of its own (names, labels, nodes, addresses, images, models, prompts in an engine's log) stays. Pure.
 
+mod learned;
 mod names;
 mod text;
+mod value;
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
-use regex::Regex;
 use serde_json::{Map, Value};
 
-use self::names::{is_secret_field, is_secret_variable, is_worth_learning};
+use self::learned::Learned;
+use self::names::{counts, is_secret_field, is_secret_variable, is_worth_learning};
 
 /// What stands where something was.
 pub(super) const HIDDEN: &str = "<redacted>";
@@ -22,50 +25,41 @@ const COPIES: [&str; 2] =
     ["kubectl.kubernetes.io/last-applied-configuration", "banzaicloud.com/last-applied"];
 /// Maps of an environment, in Ray's answers.
 const ENVIRONMENTS: [&str; 3] = ["env_vars", "envVars", "env"];
-/// Shortest value that is learned, and most of them: each is searched in everything.
-const SHORTEST: usize = 8;
-const MOST: usize = 1_000;
 /// Texts within texts: an annotation with JSON that has an annotation with JSON.
 const DEPTH: usize = 4;
 
 /// Hides what is secret.
 #[derive(Debug, Default)]
 pub(super) struct Redactor {
-    learned: Option<Regex>,
+    learned: Learned,
 }
 
 impl Redactor {
-    /// One that knows the secrets of these objects by their values. None of them is a part of `names`, which stay.
-    pub(super) fn of<'v>(objects: impl IntoIterator<Item = &'v Value>, names: &BTreeSet<String>) -> Self {
+    /// One that knows the secrets of these objects by their values. None of them is a part of `names`, which stay. Without it nothing may
+    /// be written; the error says why there is none.
+    pub(super) fn of<'v>(
+        objects: impl IntoIterator<Item = &'v Value>,
+        names: &BTreeSet<String>,
+    ) -> Result<Self, String> {
         let mut found = BTreeSet::new();
         objects.into_iter().for_each(|object| learn(object, &mut found));
-        Self::knowing(found, names)
+        Ok(Self { learned: Learned::of(&found, names)? })
     }
 
-    fn knowing(found: BTreeSet<String>, names: &BTreeSet<String>) -> Self {
-        let is_name = |value: &str| names.iter().any(|name| name.contains(value));
-        let mut found: Vec<String> =
-            found.into_iter().filter(|value| value.len() >= SHORTEST && !is_name(value)).collect();
-        // Of two the longer one first, if it begins like the other.
-        found.sort_by_key(|value| std::cmp::Reverse(value.len()));
-        found.truncate(MOST);
-        if found.is_empty() {
-            return Self::default();
-        }
-        let any: Vec<String> = found.iter().map(|value| regex::escape(value)).collect();
-        Self { learned: Regex::new(&any.join("|")).ok() }
-    }
-
-    /// A text, or a line of a log.
+    /// A text, or a line of a log. Colours go: a name or a value may be written in parts of several.
     pub(super) fn text<'t>(&self, text: &'t str) -> Cow<'t, str> {
-        let known = match &self.learned {
-            Some(learned) => learned.replace_all(text, HIDDEN),
-            None => Cow::Borrowed(text),
-        };
-        match known {
-            Cow::Borrowed(text) => text::hide(text),
-            Cow::Owned(text) => Cow::Owned(text::hide(&text).into_owned()),
-        }
+        let plain = text::without_colours(text);
+        let hidden = text::hide(&self.learned.hide(&plain)).into_owned();
+        if hidden == text { Cow::Borrowed(text) } else { Cow::Owned(hidden) }
+    }
+
+    /// What a pod answered: if it is JSON, by its names and values first, and then as a text.
+    pub(super) fn answer<'t>(&self, text: &'t str) -> Cow<'t, str> {
+        let by_names = self.string(text, DEPTH);
+        let hidden = self.text(&by_names).into_owned();
+        let broken = is_json(&by_names) && !is_json(&hidden);
+        // Each string of it has been judged as a text.
+        if broken || hidden == *by_names { by_names } else { Cow::Owned(hidden) }
     }
 
     /// An object of the API server, or an answer of Ray.
@@ -100,10 +94,10 @@ impl Redactor {
                         variables
                             .iter_mut()
                             .filter(|(name, _)| is_secret_variable(name))
-                            .for_each(|(_, value)| hide(value));
+                            .for_each(|(_, value)| hide(value, true));
                     }
                     if is_secret_field(name) {
-                        hide(field);
+                        hide(field, !counts(name));
                     }
                     self.value(field, depth);
                 }
@@ -126,19 +120,26 @@ impl Redactor {
     }
 }
 
+fn is_json(text: &str) -> bool {
+    text.trim_start().starts_with(['{', '[']) && serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok()
+}
+
 /// The name of a variable or of an HTTP header with a value.
 fn is_variable(fields: &Map<String, Value>) -> Option<&str> {
     fields.get("value")?.as_str()?;
     fields.get("name")?.as_str()
 }
 
-/// Hides a value of a secret's name; what has fields is looked through instead.
-fn hide(value: &mut Value) {
+/// Hides a value of a secret's name; of what has fields the field `value`, and the rest is looked through.
+fn hide(value: &mut Value, numbers: bool) {
     match value {
         Value::String(text) if text.is_empty() => {}
+        Value::Number(_) if !numbers => {}
         Value::String(_) | Value::Number(_) => *value = HIDDEN.into(),
-        Value::Array(items) => items.iter_mut().for_each(hide),
-        Value::Null | Value::Bool(_) | Value::Object(_) => {}
+        Value::Array(items) => items.iter_mut().for_each(|item| hide(item, numbers)),
+        // KubeRay's redisPassword is a value, or a reference to one.
+        Value::Object(fields) => fields.get_mut("value").into_iter().for_each(|value| hide(value, numbers)),
+        Value::Null | Value::Bool(_) => {}
     }
 }
 
@@ -178,12 +179,24 @@ fn learn(value: &Value, found: &mut BTreeSet<String>) {
             }
             for (name, field) in fields {
                 if is_secret_field(name) {
-                    found.extend(field.as_str().map(str::to_owned));
+                    learn_all(field, found);
                 }
                 learn(field, found);
             }
         }
         Value::String(_) | Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
+/// The strings that [`hide`] hides.
+fn learn_all(value: &Value, found: &mut BTreeSet<String>) {
+    match value {
+        Value::String(text) => {
+            found.insert(text.clone());
+        }
+        Value::Array(items) => items.iter().for_each(|item| learn_all(item, found)),
+        Value::Object(fields) => fields.get("value").into_iter().for_each(|value| learn_all(value, found)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
 }
 
@@ -196,7 +209,7 @@ mod tests {
     const SECRET: &str = "Zq7-opaque.Value_9";
 
     fn redacted(mut object: Value) -> Value {
-        let redactor = Redactor::of([&object], &BTreeSet::new());
+        let redactor = Redactor::of([&object], &BTreeSet::new()).unwrap();
         redactor.object(&mut object);
         object
     }
@@ -221,6 +234,9 @@ mod tests {
             json!({"rayStartParams": {"redis-password": SECRET}}),
             json!({"runtime_env": {"env_vars": {"HF_TOKEN": SECRET, "MY_KEY": SECRET}}}),
             json!({"message": format!("Error: token={SECRET} was refused")}),
+            json!({"gcsFaultToleranceOptions": {"redisPassword": {"value": SECRET}}}),
+            json!({"redisPassword": {"value": SECRET}, "message": format!("cannot log in with {SECRET}")}),
+            json!({"annotations": {"team/auths": format!("{{\"auths\":{{\"r\":{{\"auth\":\"{SECRET}\"}}}}}}")}}),
             json!({"auths": [{"passwords": null, "client_secret": [SECRET]}]}),
             // Named in one place, and only printed in another.
             json!({"env": [{"name": "X_KEY", "value": SECRET}], "message": format!("cannot log in with {SECRET}!")}),
@@ -248,6 +264,11 @@ mod tests {
                         {"name": "KUBERAY_GEN_RAY_START_CMD", "value": "ray start --head  --dashboard-port=9000  --block"}
                     ]
                 }],
+                "gcsFaultToleranceOptions": {
+                    "redisAddress": "r:6379",
+                    "redisPassword": {"valueFrom": {"secretKeyRef": {"name": "redis", "key": "password"}}}
+                },
+                "usage": {"tokens": 123_456_789, "max_tokens": 16},
                 "volumes": [{"secret": {"secretName": "s"}}, {"projected": {"sources": [{"serviceAccountToken": {"path": "token"}}]}}]
             }
         });
@@ -261,7 +282,7 @@ mod tests {
             json!({"metadata": {"name": "llama-bcdfgh-0-head-x2b4f"}, "zone": "us-east-1a"}),
         ];
         let names = BTreeSet::from(["llama-bcdfgh-0-head-x2b4f".to_owned()]);
-        let redactor = Redactor::of(&objects, &names);
+        let redactor = Redactor::of(&objects, &names).unwrap();
         for object in &mut objects {
             redactor.object(object);
         }
@@ -271,6 +292,24 @@ mod tests {
             objects[1],
             json!({"metadata": {"name": "llama-bcdfgh-0-head-x2b4f"}, "zone": "us-east-1a"})
         );
+    }
+
+    #[test]
+    fn an_answer_is_judged_as_json_and_as_a_text() {
+        let redactor = Redactor::default();
+        for answer in [
+            json!({"runtime_env": {"env_vars": {"SOME_KEY": SECRET}}}).to_string(),
+            json!({"entrypoint": "x", "auth": {"value": SECRET}}).to_string(),
+            json!([{"driver_info": null, "metadata": {"hf_token": [SECRET]}}]).to_string(),
+            // Not complete, so it is no JSON.
+            format!("{{\"runtime_env\": {{\"env_vars\": {{\"MY_TOKEN\": \"{SECRET}\"}}"),
+            format!("token={SECRET}"),
+        ] {
+            let hidden = redactor.answer(&answer);
+            assert!(!hidden.contains(SECRET) && is_json(&hidden) == is_json(&answer), "{answer}\n{hidden}");
+        }
+        let plain = "{\"tokens\": [1, 2],\n \"n\": 1.50}";
+        assert_eq!(redactor.answer(plain), plain);
     }
 
     #[test]

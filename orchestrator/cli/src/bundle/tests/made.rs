@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use super::{SECRET, args, cluster, files, fleets, made, opened, passing, printed};
 use crate::bundle;
+use crate::fleets::Fleets;
 
 struct MayNot(Kind);
 
@@ -58,12 +59,68 @@ async fn what_may_not_be_read_is_said_and_said_again() {
     let fault = done.unwrap_err();
     assert!(fault.code() == 1 && fault.message.contains("the bundle was written, but"), "{fault}");
     assert!(said.contains("not read: /api/v1/nodes: "), "{said}");
+    let cure = fault.cure.as_deref().unwrap_or_default();
+    assert!(cure.contains("somebody with the rights") && !cure.contains("--request-timeout"), "{fault}");
+    assert!(said.contains("\nwrote ") && said.contains("metrics and dashboards of 2 groups"), "{said}");
     let recorded = opened(&path);
     for line in ["plan llama", "map llama", "diagnose llama"] {
         let (code, out, said) = printed(line, &live).await;
         let (of_bundle, from_bundle, said_of_bundle) = printed(line, &recorded).await;
         assert_eq!((of_bundle, from_bundle, said_of_bundle), (code, out, said), "{line}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_came_too_late_is_no_matter_of_rights() {
+    struct Late;
+    impl Interceptor for Late {
+        fn judge(&self, call: &Call) -> Verdict {
+            if call.kind == Kind::NODE { Verdict::LoseBefore } else { Verdict::Pass }
+        }
+    }
+    let (_directory, path, done, said) = made("", &fleets(&cluster(), Late)).await;
+    let fault = done.unwrap_err();
+    let cure = fault.cure.as_deref().unwrap_or_default();
+    assert!(
+        path.exists() && cure.contains("--request-timeout") && !cure.contains("rights"),
+        "{fault}\n{said}"
+    );
+}
+
+#[test]
+fn one_thing_is_one() {
+    assert_eq!(bundle::counted(1, "thing"), "1 thing");
+    assert_eq!(bundle::counted(0, "group"), "0 groups");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_namespace_without_fleets_makes_no_bundle() {
+    let live = Fleets { namespace: "nope".to_owned(), ..passing(&cluster()) };
+    let (_directory, path, done, _) = made("", &live).await;
+    let fault = done.unwrap_err();
+    assert_eq!(fault.to_string(), "error: No fleets found in namespace \"nope\"; all namespaces: -A");
+    assert!(fault.code() == 1 && !path.exists());
+    // Whether there are any may not be known.
+    let live = fleets(&cluster(), MayNot(Kind::FLEET));
+    let (_directory, path, done, said) = made("", &Fleets { namespace: "nope".to_owned(), ..live }).await;
+    assert!(done.unwrap_err().message.contains("could not be read") && path.exists(), "{said}");
+    assert!(said.contains("not read: /apis/orchestration.aibrix.ai"), "{said}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn more_secrets_than_can_be_hidden_make_no_bundle() {
+    let server = cluster();
+    for pod in 0..11 {
+        let env: Vec<Value> = (0..1_000)
+            .map(|number| serde_json::json!({"name": format!("KEY_{number}"), "value": format!("secret-{pod}-{number:04}")}))
+            .collect();
+        let mut other = super::pod(&format!("llama-more-{pod}"), "llama-bcdfgh-0", "node-a", "10.0.1.1");
+        other["spec"]["containers"][0]["env"] = env.into();
+        super::put(&server, &Kind::POD, other);
+    }
+    let (_directory, path, done, _) = made("", &passing(&server)).await;
+    let fault = done.unwrap_err();
+    assert!(fault.code() == 1 && fault.message.contains("different secrets") && !path.exists(), "{fault}");
 }
 
 #[tokio::test(start_paused = true)]

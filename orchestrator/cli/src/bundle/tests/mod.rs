@@ -240,7 +240,15 @@ fn fleets(server: &Simulated, interceptor: impl Interceptor + 'static) -> Fleets
 /// What a command line prints, its exit code, and what it says to people.
 async fn printed(line: &str, fleets: &Fleets) -> (u8, String, String) {
     let words = std::iter::once("kubectl-rayfleet").chain(line.split_whitespace());
-    let cli = Cli::try_parse_from(words).unwrap();
+    let mut cli = Cli::try_parse_from(words).unwrap();
+    let mut fleets = fleets.clone();
+    if fleets.recorded
+        && cli.global.namespace.is_none()
+        && let Err(fault) = super::choose(&mut cli.command, &mut fleets).await
+    {
+        return (fault.code(), String::new(), fault.to_string());
+    }
+    let fleets = &Fleets { namespace: cli.global.namespace.unwrap_or(fleets.namespace.clone()), ..fleets };
     let kept = Kept::default();
     let terminal = |format| kept.terminal(format);
     let done: Result<(), CliError> = match &cli.command {

@@ -1,6 +1,9 @@
 //! Each command says of a bundle what it said of the cluster.
 
+use rayfleet_sim_kube::api::Kind;
+
 use super::{cluster, made, opened, passing, printed};
+use crate::fleets::Fleets;
 
 /// What every command line is read with.
 const LINES: [&str; 27] = [
@@ -94,8 +97,7 @@ async fn a_bundle_of_one_fleet_has_that_fleet() {
     }
     let (code, out, _) = printed("status -A", &recorded).await;
     assert!(code == 0 && out.contains("llama"), "{out}");
-    let other = crate::fleets::Fleets { namespace: "other".to_owned(), ..recorded };
-    let (code, _, said) = printed("status", &other).await;
+    let (code, _, said) = printed("status -n other", &recorded).await;
     assert!(code == 1 && said.contains("not in this bundle, which is of fleet serving/llama"), "{said}");
 }
 
@@ -121,4 +123,52 @@ async fn a_revision_is_known_though_something_of_it_is_redacted() {
         let out = out.replace(super::SECRET, "<redacted>");
         assert_eq!((of_bundle, from_bundle, said_of_bundle), (code, out, said), "{line}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_bundle_of_all_namespaces_answers_for_all_of_them() {
+    let server = cluster();
+    let mut broken = crate::sample::upgrading();
+    (broken.metadata.name, broken.metadata.namespace) = (Some("broken".to_owned()), Some("other".to_owned()));
+    (broken.metadata.uid, broken.metadata.resource_version) = (None, None);
+    super::put(&server, &Kind::FLEET, serde_json::to_value(&broken).unwrap());
+    // Nothing of the fleets is in the namespace that is meant.
+    let live = Fleets { namespace: "default".to_owned(), ..passing(&server) };
+    let (_directory, path, _, said) = made("-A", &live).await;
+    assert!(path.exists(), "{said}");
+    for (line, meant) in [
+        ("diagnose", "diagnose -A"),
+        ("status", "status -A"),
+        ("top", "top -A"),
+        ("events", "events -A"),
+        ("status llama", "status llama -n serving"),
+        ("map llama", "map llama -n serving"),
+        ("rollout history llama", "rollout history llama -n serving"),
+        ("status broken", "status broken -n other"),
+    ] {
+        let (code, out, said) = printed(line, &opened(&path)).await;
+        assert_eq!((code, out.clone(), said), printed(meant, &opened(&path)).await, "{line}");
+        assert!(out.contains("llama") || out.contains("broken"), "{line}: {out}");
+    }
+    let (code, out, _) = printed("diagnose", &opened(&path)).await;
+    assert!(code == 1 && out.contains("broken"), "{out}");
+    let (code, _, said) = printed("map none", &opened(&path)).await;
+    assert!(code == 1 && said.contains("it has fleets in: other, serving"), "{said}");
+    let readme = super::files(&path).into_iter().find(|(name, _)| name == "README.txt").unwrap().1;
+    assert!(readme.contains("kubectl rayfleet diagnose -A --from THIS-FILE"), "{readme}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fleet_of_several_namespaces_is_asked_for_by_one() {
+    let server = cluster();
+    let mut twin = crate::sample::upgrading();
+    twin.metadata.namespace = Some("other".to_owned());
+    (twin.metadata.uid, twin.metadata.resource_version) = (None, None);
+    super::put(&server, &Kind::FLEET, serde_json::to_value(&twin).unwrap());
+    let (_directory, path, ..) =
+        made("-A", &Fleets { namespace: "default".to_owned(), ..passing(&server) }).await;
+    let (code, _, said) = printed("map llama", &opened(&path)).await;
+    assert!(code == 2 && said.contains("has fleets \"llama\" in: other, serving"), "{said}");
+    let (code, out, said) = printed("map llama -n serving", &opened(&path)).await;
+    assert!(code == 0 && out.contains("llama-bcdfgh-0"), "{said}");
 }

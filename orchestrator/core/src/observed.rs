@@ -112,8 +112,8 @@ pub enum Reach {
 }
 
 impl ObservedRay {
-    /// Whether this look found anything that an earlier one did not. How long an engine has been idle changes
-    /// with every look and is nothing new.
+    /// Whether this look found anything that an earlier one did not. How long an engine has been idle, and on how many connections,
+    /// changes with every look and is nothing new.
     pub fn differs_from(&self, earlier: &Self) -> bool {
         self.unreachable_ips != earlier.unreachable_ips
             || self.reach != earlier.reach
@@ -123,7 +123,7 @@ impl ObservedRay {
     fn without_idle_time(&self) -> Result<RayReport, String> {
         let mut state = self.state.clone();
         if let Ok(RayReport { engine: ObservedEngine { load: Some(load), .. }, .. }) = &mut state {
-            load.idle_seconds = None;
+            (load.idle_seconds, load.kept_connections) = (None, 0);
         }
         state
     }
@@ -215,6 +215,8 @@ pub struct ObservedLoad {
     pub in_flight: u32,
     /// Whether the engine has a drain request. `None`: it accepts none.
     pub draining: Option<bool>,
+    /// Connections that a response left open, on which a client may send its next request.
+    pub kept_connections: u32,
     /// Seconds since the last request began or ended. `None`: not known.
     pub idle_seconds: Option<f64>,
     /// Since when it owes answers and makes no step. `None`: it moves, nobody waits for it, or that is not known.
@@ -243,6 +245,7 @@ mod tests {
         let load = ObservedLoad {
             in_flight,
             draining: Some(false),
+            kept_connections: 0,
             idle_seconds: Some(seconds),
             stalled_since: None,
             deferred: false,

@@ -200,6 +200,7 @@ pub(crate) fn engine(group: &GroupStatus) -> ObservedEngine {
         load: Some(ObservedLoad {
             in_flight: 0,
             draining: Some(false),
+            kept_connections: 0,
             idle_seconds: Some(9.0),
             stalled_since: None,
             deferred: false,

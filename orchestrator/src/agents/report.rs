@@ -194,6 +194,7 @@ impl ObservationCache {
         found.map(|load| ObservedLoad {
             in_flight: u32::try_from(load.in_flight).unwrap_or(u32::MAX),
             draining: load.draining,
+            kept_connections: u32::try_from(load.kept_connections).unwrap_or(u32::MAX),
             idle_seconds: load.idle.map(|idle| idle.as_secs_f64()),
             stalled_since: still.map(|still| still.since),
             deferred: still.is_some_and(|still| still.deferred),

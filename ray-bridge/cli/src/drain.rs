@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
+use ray_bridge::engine::Load;
 use ray_bridge::{CallError, CallErrorKind as Call};
 use rayfleet_cli_kit::age::between;
 use rayfleet_cli_kit::{CliError, Terminal, clock};
@@ -88,13 +89,14 @@ async fn drain(
     let began = clock::now();
     let (mut reported, mut empty_since) = (None, None);
     loop {
-        let in_flight = engine.load().await.map_err(error::call)?.in_flight;
+        let Load { in_flight, kept_connections, .. } = engine.load().await.map_err(error::call)?;
         let now = clock::now();
         if reported != Some(in_flight) {
             reported = Some(in_flight);
             terminal.progress(&format!("{:>7.1}s  {in_flight} in flight", between(began, now).as_secs_f64()));
         }
-        let empty = settled(in_flight, now, &mut empty_since);
+        // A request may come on a connection that a client keeps.
+        let empty = settled(in_flight.saturating_add(kept_connections), now, &mut empty_since);
         let spent = between(began, now);
         if empty || spent >= limit {
             return Ok(Drained {
@@ -108,9 +110,9 @@ async fn drain(
     }
 }
 
-/// Whether no request has been in flight for long enough.
-fn settled(in_flight: u64, now: Timestamp, empty_since: &mut Option<Timestamp>) -> bool {
-    if in_flight > 0 {
+/// Whether no request has been in flight, nor could be, for long enough.
+fn settled(open: u64, now: Timestamp, empty_since: &mut Option<Timestamp>) -> bool {
+    if open > 0 {
         *empty_since = None;
         return false;
     }

@@ -8,7 +8,7 @@ import tempfile
 import unittest
 from unittest import mock
 
-from rayfleet_middleware import QUIET_PROBES, TRAFFIC, InFlightMiddleware, Traffic
+from rayfleet_middleware import KEEP_ALIVE_SECONDS, QUIET_PROBES, TRAFFIC, InFlightMiddleware, Traffic
 
 
 class Clock:
@@ -112,6 +112,46 @@ class Counting(Case):
         self.exchange(scope("/v1/completions"))
         self.clock.now += 12.5
         self.assertEqual(self.state()["idleSeconds"], 12.5)
+
+    def kept(self, port=40000, answer=(), request=(), version="1.1"):
+        """Connections that may be open after one exchange on one of them."""
+
+        async def app(_scope, _receive, send):
+            during.append(self.traffic.report()["keptConnections"])
+            await send({"type": "http.response.start", "status": 200, "headers": list(answer)})
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+        during = []
+        asked = scope("/v1/completions", "POST")
+        self.exchange({**asked, "client": ("10.0.0.9", port), "http_version": version, "headers": list(request)}, app)
+        return during[0], self.state()["keptConnections"]
+
+    def test_a_connection_counts_from_a_response_to_the_next_request_or_its_end(self):
+        self.assertEqual(self.kept(), (0, 1))
+        self.assertEqual(self.kept(), (0, 1))
+        self.assertEqual(self.kept(port=40001), (1, 2))
+        self.clock.now += KEEP_ALIVE_SECONDS
+        self.assertEqual(self.kept(port=40001), (1, 2), "a busy server closes it later")
+        self.clock.now += 1.0
+        self.assertEqual(self.state()["keptConnections"], 1)
+        self.clock.now += KEEP_ALIVE_SECONDS
+        self.assertEqual(self.state()["keptConnections"], 0)
+
+    def test_a_connection_that_a_response_closes_does_not_count(self):
+        close = [(b"Connection", b"close")]
+        self.assertEqual(self.kept(request=close), (0, 0))
+        self.assertEqual(self.kept(answer=close), (0, 0))
+        self.assertEqual(self.kept(version="1.0"), (0, 0))
+        self.exchange(scope("/v1/completions"))
+        self.assertEqual(self.state()["keptConnections"], 0, "a server that names no client")
+        self.kept()
+        self.traffic.draining = True
+        self.assertEqual(self.kept(port=40001), (1, 1))
+        self.assertEqual(self.kept(), (0, 0))
+
+    def test_probes_keep_no_connection(self):
+        self.exchange({**scope("/health"), "client": ("10.0.0.9", 40000), "http_version": "1.1"})
+        self.assertEqual(self.state()["keptConnections"], 0)
 
     def test_instances_share_the_counters_of_the_process(self):
         async def app(_scope, _receive, _send):

@@ -97,6 +97,7 @@ fn load(awaiting: u64, progress: Option<u64>) -> Load {
         in_flight: awaiting,
         served: Some(1),
         draining: Some(false),
+        kept_connections: 0,
         idle: None,
         awaiting,
         progress,

@@ -41,6 +41,10 @@ pub struct Load {
     pub served: Option<u64>,
     /// Whether it drains; `None` without the middleware.
     pub draining: Option<bool>,
+    /// Connections on which a client may send its next request, as their last response left them open: none came since, and the
+    /// server has not closed them yet. 0 without the middleware.
+    #[serde(default)]
+    pub kept_connections: u64,
     /// Time since a request last started or ended; `None` before the first request, or without the
     /// middleware.
     pub idle: Option<Duration>,
@@ -70,6 +74,7 @@ pub(super) struct State {
     awaiting: Option<u64>,
     served: Option<u64>,
     draining: Option<bool>,
+    kept_connections: Option<u64>,
     idle_seconds: Option<f64>,
     pub(super) rank_changes: Option<u64>,
     /// Only in a line of a watch.
@@ -242,6 +247,7 @@ impl From<State> for Load {
             in_flight: state.in_flight,
             served: state.served,
             draining: state.draining,
+            kept_connections: state.kept_connections.unwrap_or_default(),
             idle: state.idle_seconds.and_then(|s| Duration::try_from_secs_f64(s).ok()),
             awaiting: state.awaiting.unwrap_or(state.in_flight),
             progress: None,

@@ -91,6 +91,7 @@ mod tests {
                 in_flight: awaiting,
                 served: None,
                 draining: None,
+                kept_connections: 0,
                 idle: None,
                 awaiting,
                 progress,

@@ -58,10 +58,15 @@ pub(super) fn drain(ctx: &mut StepContext<'_>) {
     let deadline =
         evict::earliest(ctx, time::end_of(ctx.group.phase_since.as_ref(), ctx.fleet.drain_timeout));
     let settled = settled(ctx);
-    match requests::engine(ctx) {
+    let engine = requests::engine(ctx);
+    // At once: each response from now on has its client go elsewhere for the next one.
+    if matches!(&engine, Engine::Load(load) if load.draining == Some(false)) {
+        ctx.act(Effect::SetDraining { group: ctx.group.name.clone(), draining: true });
+    }
+    match engine {
         engine if evict::lost(ctx).is_some() => cut_off(ctx, &engine),
         Engine::Dead => stop::start(ctx),
-        Engine::Load(load) if (settled || ungated(ctx).is_some()) && ended(ctx, load) => {
+        Engine::Load(load) if (settled || ungated(ctx).is_some()) && ended(load) => {
             stop::start(ctx);
         }
         Engine::Unknown if settled && !ctx.launched() && !reachability::unknown(ctx.observed) => {
@@ -95,13 +100,11 @@ fn ungated<'a>(ctx: &'a StepContext<'_>) -> Option<&'a str> {
     ctx.pods.head().filter(|head| head.ungated).map(|head| head.name.as_str())
 }
 
-/// Whether all requests have ended. An engine that accepts drain requests gets one first.
-fn ended(ctx: &mut StepContext<'_>, load: ObservedLoad) -> bool {
-    if load.draining == Some(false) {
-        ctx.act(Effect::SetDraining { group: ctx.group.name.clone(), draining: true });
-        return false;
-    }
-    load.in_flight == 0 && load.idle_seconds.is_none_or(|idle| idle >= IDLE_SECONDS)
+/// Whether all requests have ended, and none can be on its way: its response would close a connection of an engine that drains, so
+/// one that is still open had none since, and the server closes it.
+fn ended(load: ObservedLoad) -> bool {
+    let quiet = load.idle_seconds.is_none_or(|idle| idle >= IDLE_SECONDS);
+    load.draining != Some(false) && load.in_flight == 0 && load.kept_connections == 0 && quiet
 }
 
 fn wait(ctx: &mut StepContext<'_>, settled: bool, engine: &Engine) {
@@ -123,6 +126,12 @@ fn wait(ctx: &mut StepContext<'_>, settled: bool, engine: &Engine) {
             )
         }
         _ if !settled => "leaves the endpoints".to_owned(),
+        Engine::Load(load) if load.in_flight == 0 && load.kept_connections > 0 => {
+            format!(
+                "0 requests in flight; {} connections of clients are open for some seconds",
+                load.kept_connections
+            )
+        }
         Engine::Load(load) => format!("{} requests in flight", load.in_flight),
         _ => "the engine does not tell its requests in flight; waits for the drain time-out".to_owned(),
     };

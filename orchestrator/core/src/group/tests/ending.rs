@@ -37,7 +37,7 @@ fn a_kubelet_that_shuts_down_closes_the_gate_at_once_and_ends_no_request() {
     for pod in [0, 1] {
         let (fleet, group, mut observed) = on(pod, Leaving::ShutsDown);
         let first = step(&fleet, &group, &observed, 10);
-        assert_eq!(kinds(&first), ["GroupEvicted", "gate false"], "pod {pod}");
+        assert_eq!(kinds(&first), ["GroupEvicted", "gate false", "draining true"], "pod {pod}");
         assert!(
             first.effects.iter().any(Effect::ends_traffic_of_the_dead),
             "the gate does not wait for the ledger"
@@ -94,7 +94,7 @@ fn a_group_that_leaves_a_machine_before_it_ends_says_so_and_drains() {
         "who goes is the planner's to say"
     );
     let reported = step(&fleet, &with_goal(group, Goal::Retire), &observed, 10);
-    assert_eq!(kinds(&reported), ["GroupEvicted", "gate false"]);
+    assert_eq!(kinds(&reported), ["GroupEvicted", "gate false", "draining true"]);
     assert_eq!(
         message(&reported, "GroupEvicted"),
         "group llama-pods1-0: node node-0 says so: its requests may end for as long as the machine is there; another group takes its \

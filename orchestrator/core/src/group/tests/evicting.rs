@@ -23,7 +23,7 @@ fn an_evicted_pod_closes_the_gate_at_once_and_ends_no_request() {
     for pod in [0, 1] {
         let (fleet, mut group, mut observed) = with_ending_pod(pod);
         let first = step(&fleet, &group, &observed, 10);
-        assert_eq!(kinds(&first), ["GroupEvicted", "gate false"], "pod {pod}");
+        assert_eq!(kinds(&first), ["GroupEvicted", "gate false", "draining true"], "pod {pod}");
         assert_eq!((first.group.goal, first.group.phase), (Goal::Retire, Phase::Draining));
         assert_eq!((first.group.failures, first.group.restarts), (0, 0), "nobody failed");
         group = first.group;
@@ -105,8 +105,14 @@ fn plain_group(edit: impl FnOnce(&mut GroupStatus, &mut ObservedGroup)) -> Group
 }
 
 fn own_engine(healthy: bool, in_flight: u32) -> ObservedEngine {
-    let load =
-        ObservedLoad { in_flight, draining: None, idle_seconds: None, stalled_since: None, deferred: false };
+    let load = ObservedLoad {
+        in_flight,
+        draining: None,
+        kept_connections: 0,
+        idle_seconds: None,
+        stalled_since: None,
+        deferred: false,
+    };
     ObservedEngine { healthy, answering: true, load: Some(load), ..ObservedEngine::default() }
 }
 

@@ -12,6 +12,7 @@ fn stalled(group: &GroupStatus, since: i64) -> ObservedGroup {
     ray_mut(&mut observed).engine.load = Some(ObservedLoad {
         in_flight: 3,
         draining: Some(group.phase == Phase::Draining),
+        kept_connections: 0,
         idle_seconds: None,
         stalled_since: Some(at(since)),
         deferred: false,

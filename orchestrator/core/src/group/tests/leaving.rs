@@ -24,14 +24,14 @@ fn a_drain_ends_no_request() {
         group = step.group;
     };
     ray_mut(&mut observed).engine.load.as_mut().unwrap().in_flight = 3;
-    go(&observed, 1, Phase::Draining, &["gate false"]);
+    go(&observed, 1, Phase::Draining, &["gate false", "draining true"]);
     observed.pods[0].gate_open = false;
-    go(&observed, 2, Phase::Draining, &[]);
+    go(&observed, 2, Phase::Draining, &["draining true"]);
+    ray_mut(&mut observed).engine.load.as_mut().unwrap().draining = Some(true);
     observed.endpoint_ready = Some(false);
     go(&observed, 3, Phase::Draining, &[]);
     go(&observed, 4, Phase::Draining, &[]);
-    go(&observed, 5, Phase::Draining, &["draining true"]);
-    ray_mut(&mut observed).engine.load.as_mut().unwrap().draining = Some(true);
+    go(&observed, 5, Phase::Draining, &[]);
     go(&observed, 6, Phase::Draining, &[]);
     ray_mut(&mut observed).engine.load.as_mut().unwrap().in_flight = 0;
     ray_mut(&mut observed).engine.load.as_mut().unwrap().idle_seconds = Some(0.5);
@@ -79,6 +79,24 @@ fn pods_that_were_lost_while_they_drained_and_have_no_node_again_hold_no_group_u
         observed.pods.push(ending);
     });
     assert_eq!(step.group.phase, Phase::Draining);
+}
+
+/// A request came two seconds after the group had left its endpoints, on a connection that its client had kept, between the last look
+/// and the end of the engine.
+#[test]
+fn a_drain_waits_for_connections_on_which_a_request_may_come() {
+    let kept = |kept_connections: u32, seconds: i64| {
+        draining(seconds, |observed| {
+            let load = ray_mut(observed).engine.load.as_mut().unwrap();
+            (load.in_flight, load.idle_seconds, load.kept_connections) = (0, Some(3.0), kept_connections);
+        })
+    };
+    let waits = kept(2, 10).group;
+    assert_eq!(waits.phase, Phase::Draining);
+    assert!(waits.message.unwrap().contains("2 connections of clients"));
+    assert_eq!(kept(0, 10).group.phase, Phase::Stopping);
+    let late = kept(2, 60);
+    assert_eq!((late.group.phase, late.lost_requests), (Phase::Stopping, 0));
 }
 
 #[test]
@@ -342,7 +360,7 @@ fn a_cluster_that_was_deleted_from_outside_is_given_up() {
         (Goal::Retire, Phase::Draining),
         "its containers still run"
     );
-    assert_eq!(kinds(&first), ["GroupDeleted", "gate false"]);
+    assert_eq!(kinds(&first), ["GroupDeleted", "gate false", "draining true"]);
     assert!(matches!(first.effects[1], Effect::SetGate { reason: "Evicted", .. }));
     let second = step(&fleet, &first.group, &observed, 2);
     assert_eq!(second.group, first.group);

@@ -147,6 +147,7 @@ impl SimGroup {
             load: healthy.then(|| ObservedLoad {
                 in_flight: self.in_flight(sim.now, sim.pace),
                 draining: Some(self.draining),
+                kept_connections: 0,
                 idle_seconds: Some(2.0),
                 stalled_since: None,
                 deferred: false,

@@ -73,7 +73,7 @@ fn diagnosis(fault: Fault) -> Diagnosed {
         Fault::CoreKilled | Fault::ApiServerKilled => at_once(&[("Engine", "EngineDied")]),
         Fault::RankStopped => at_once(&[("Engine", "Hung")]),
         Fault::DashboardStopped | Fault::PathCut => at_once(&[("Placement", "dashboard does not answer")]),
-        // The group may be made anew before the container's end is seen: its reason has that then.
+        // The group may be re-created before the container's end is seen: its reason has that then.
         Fault::RayletKilled | Fault::HeadKilled => Diagnosed {
             cause: &[("Pods", "with exit code"), ("Engine", "with exit code")],
             before: &[

@@ -1,5 +1,5 @@
-//! Names on the command line: what `-o name` prints is taken as well as the bare name, and what is no name of Kubernetes is refused
-//! before it becomes part of a path. Parsing only.
+//! Names of objects: what is no name of Kubernetes is refused before it becomes part of a path. On the command line what `-o name`
+//! prints is taken as well as the bare name. Parsing only.
 
 use rayfleet_api::names::{GROUP, KIND};
 
@@ -34,11 +34,17 @@ pub(crate) fn fleet(text: &str) -> Result<String, String> {
 pub(crate) fn namespace(text: &str) -> Result<String, String> {
     let odd =
         || format!("{text:?} is no namespace: lower-case letters, digits and '-', up to {LONGEST_LABEL}");
-    (text.len() <= LONGEST_LABEL && is_label(text)).then(|| text.to_owned()).ok_or_else(odd)
+    is_namespace(text).then(|| text.to_owned()).ok_or_else(odd)
 }
 
-fn is_name(text: &str) -> bool {
+/// A name of an object: a DNS subdomain.
+pub(crate) fn is_name(text: &str) -> bool {
     text.len() <= LONGEST && text.split('.').all(is_label)
+}
+
+/// A namespace: a DNS label.
+pub(crate) fn is_namespace(text: &str) -> bool {
+    text.len() <= LONGEST_LABEL && is_label(text)
 }
 
 fn is_label(text: &str) -> bool {

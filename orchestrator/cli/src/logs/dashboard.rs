@@ -57,6 +57,8 @@ pub(crate) enum NoAnswer {
     Refused(CliError),
     /// It may be there later, and what Ray or Kubernetes said.
     NotNow(String),
+    /// It did not come in time; in words.
+    Late(String),
 }
 
 /// A rank's process, as Ray lists it.
@@ -186,7 +188,7 @@ impl Dashboard<'_> {
     }
 
     fn silent(&self) -> NoAnswer {
-        NoAnswer::NotNow(format!(
+        NoAnswer::Late(format!(
             "no answer from the Ray dashboard within {}s",
             self.fleets.timeout.as_secs_f64()
         ))
@@ -218,7 +220,7 @@ impl Dashboard<'_> {
                 return Err(NoAnswer::NotNow(format!("Secret {secret}: {}", self.fault(&error).message)));
             }
             Err(_) => {
-                return Err(NoAnswer::NotNow(format!("Secret {secret}: no answer from the API server")));
+                return Err(NoAnswer::Late(format!("Secret {secret}: no answer from the API server")));
             }
         };
         header(&text)

@@ -72,7 +72,7 @@ impl Reading {
                     }
                 }
                 Err(NoAnswer::Refused(fault)) => return self.context.say(Said::Refused(fault)).await,
-                Err(NoAnswer::NotNow(why)) => {
+                Err(NoAnswer::NotNow(why) | NoAnswer::Late(why)) => {
                     if why != reported {
                         let then = if follow { "; trying again" } else { "" };
                         self.context.note(format!("{}: {why}{then}", self.source.named())).await?;

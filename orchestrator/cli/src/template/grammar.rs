@@ -1,22 +1,10 @@
 //! How values are written that Kubernetes, a container or the engine takes: whether they could be used at all. Nothing of
 //! what they name, and no errors.
 
+pub(super) use crate::object_names::{is_name, is_namespace};
+
 /// What a container has of its own; a mount there hides it, `/dev/shm` of the manifest included.
 const OF_THE_SYSTEM: [&str; 3] = ["dev", "proc", "sys"];
-
-/// A name of an object: a DNS subdomain.
-pub(super) fn is_name(text: &str) -> bool {
-    let part = |part: &str| {
-        let edge = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
-        part.starts_with(edge) && part.ends_with(edge) && part.chars().all(|c| edge(c) || c == '-')
-    };
-    text.len() <= 253 && text.split('.').all(part)
-}
-
-/// A namespace: a DNS label.
-pub(super) fn is_namespace(text: &str) -> bool {
-    text.len() <= 63 && !text.contains('.') && is_name(text)
-}
 
 /// A host of a route: no address, and a star only in place of its first part.
 pub(super) fn is_host(text: &str) -> bool {

@@ -16,6 +16,7 @@ use rayfleet_text::cut;
 
 use crate::bundle::replay::ANSWERED;
 use crate::error::root_cause;
+use crate::object_names::is_name;
 
 /// Longest text that is read to its end, in bytes. vLLM's has 60 KB for each engine core. Others share the way to the API server.
 const LARGEST: usize = 2 << 20;
@@ -82,6 +83,7 @@ pub(super) async fn metrics<T: Read>(
     answers: impl FnOnce(Option<Timestamp>),
 ) -> Result<T, Fault> {
     let names = [&at.namespace, &at.pod];
+    // A path is made of them.
     if !names.iter().all(|name| is_name(name)) {
         return Err(said(&format!("`{}/{}` is no name of a pod", at.namespace, at.pod)));
     }
@@ -89,12 +91,6 @@ pub(super) async fn metrics<T: Read>(
     tokio::time::timeout(limit, read(client, &path, &at.namespace, answers))
         .await
         .unwrap_or(Err(Fault::Silent(limit)))
-}
-
-/// A path is made of it.
-fn is_name(text: &str) -> bool {
-    !text.is_empty()
-        && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-.".contains(&b))
 }
 
 async fn read<T: Read>(

@@ -70,9 +70,9 @@ enum Outgoing {
 
 /// Why a message is answered by none of its kind.
 enum Wrong {
-    /// The client is told.
+    /// An answer for the client.
     Refused(Refused),
-    /// Envoy is told, which does as it is configured: it fails open or closed.
+    /// An error for Envoy, which fails open or closed as it is configured.
     Protocol(Status),
 }
 

@@ -157,7 +157,7 @@ async fn messages_out_of_order_end_the_stream_with_an_error() {
     talk.say(message(body(b"more", true))).await;
     assert_eq!(talk.ends().await, Some(Code::InvalidArgument));
     bench.until(|bench| bench.in_flight() == 0).await;
-    // A data plane that is configured otherwise is told so.
+    // A data plane that is configured otherwise gets an error that says so.
     let mut talk = Talk::with(&bench).await;
     talk.say(talk::configured(message(post()), Mode::Buffered, Mode::None)).await;
     assert_eq!(talk.ends().await, Some(Code::FailedPrecondition));

@@ -206,7 +206,7 @@ impl Asking<'_> {
             Err(NoAnswer::Refused(fault)) => {
                 Err(Fault { code: 403, reason: "Forbidden".to_owned(), message: fault.message })
             }
-            Err(NoAnswer::NotNow(why)) if why.starts_with("no answer from ") => Err(Fault::late(why)),
+            Err(NoAnswer::Late(why)) => Err(Fault::late(why)),
             Err(NoAnswer::NotNow(why)) => Err(Fault::silent(why)),
         }
     }

@@ -11,6 +11,7 @@ use super::reduce;
 use crate::bundle::manifest::{Entry, Fault, Scope, What};
 use crate::bundle::select::{Query, SELECTORS};
 use crate::fleets::KUBERAY_OPERATOR;
+use crate::object_names::is_name;
 
 /// Where the orchestrator runs, and what its pods are found by.
 const SYSTEM: &str = "rayfleet-system";
@@ -280,12 +281,6 @@ impl Known {
 fn key(object: &Value) -> (String, String) {
     let text = |field: &str| object["metadata"][field].as_str().unwrap_or_default().to_owned();
     (text("namespace"), text("name"))
-}
-
-/// A path is made of it.
-fn is_name(text: &str) -> bool {
-    !text.is_empty()
-        && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-.".contains(&b))
 }
 
 fn escaped(text: &str) -> String {

@@ -15,7 +15,7 @@ use super::{CLOSED, FALLBACK, prompt};
 async fn an_engine_that_nobody_listens_on_comes_last() {
     let bench = Bench::of([Does::Refuse, Does::Echo]).await;
     let envoy = Envoy::start(CLOSED, &bench).await;
-    // Both are even at first. A cluster ORIGINAL_DST goes to one alone: the client is told by Envoy.
+    // Both are even at first. A cluster ORIGINAL_DST goes to one alone: Envoy answers the client.
     while envoy.ask().await.status() != StatusCode::SERVICE_UNAVAILABLE {}
     assert!(bench.metrics().contains("tries_failed_total{reason=\"connection\"} 1"), "{}", bench.metrics());
     for _ in 0..8 {
